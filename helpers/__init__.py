@@ -1,0 +1,47 @@
+"""
+Docker, measured: thin helpers around the Docker SDK for Python.
+
+=============  ==================================================================================
+an engine      connect
+images         base_image, build, size, layers, contents, compare
+containers     run, url, server
+tables, plots  table, plot_bars, plot_layers
+afterwards     cleanup
+=============  ==================================================================================
+
+Functions take and return docker-py's own objects, dicts and numbers (bytes, seconds). Names load when they are first
+used, so that importing this package costs nothing and ``python3 -m helpers`` runs before anything is installed.
+"""
+
+import importlib
+
+_HOMES = {
+    "connect": "engine",
+    "base_image": "images",
+    "build": "images",
+    "size": "images",
+    "layers": "images",
+    "contents": "contents",
+    "compare": "images",
+    "run": "containers",
+    "url": "containers",
+    "server": "servers",
+    "table": "draw",
+    "plot_bars": "draw",
+    "plot_layers": "draw",
+    "cleanup": "cleanup",
+}
+
+__all__ = list(_HOMES)  # noqa: PLE0604
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'helpers' has no attribute {name!r}; it has {', '.join(_HOMES)}")
+    value = getattr(importlib.import_module(f"helpers.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

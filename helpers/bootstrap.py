@@ -1,0 +1,107 @@
+"""Base images made from Debian packages, for where no registry answers."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from helpers import apt, state
+from helpers.errors import CourseError, message
+from helpers.progress import progress
+
+BASES = Path(__file__).parent / "bases"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+NO_EXTRAS = (  # what the public slim images leave out, too
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-include=/usr/share/locale/locale.alias",
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+)
+
+
+def debian(client, tag):
+    """Make a slim Debian image, such as ``course/debian:bookworm-slim``, as the public one is: apt and the essentials."""
+    suite = tag.rpartition(":")[2].removesuffix("-slim")
+    if not shutil.which("mmdebstrap"):
+        apt.install("mmdebstrap", "debian-archive-keyring", why="a base image is to be made from Debian packages")
+    with tempfile.TemporaryDirectory(prefix="docker-course-") as folder:
+        tar = Path(folder) / "root.tar"
+        command = [
+            "mmdebstrap", "--variant=apt", f"--include={','.join(_includes())}",
+            *(f"--dpkgopt={option}" for option in NO_EXTRAS), '--aptopt=Acquire::Languages "none"',
+            *([f"--keyring={KEYRING}"] if Path(KEYRING).exists() else []), suite, str(tar), *_sources(suite),
+        ]  # fmt: skip
+        _run(command, f"making {tag}")
+        with progress(total=None, desc=f"importing {tag}"):
+            repository, _, name = tag.partition(":")
+            changes = ['CMD ["bash"]', f"LABEL {state.LABEL}=1"]
+            answer = client.api.import_image(src=str(tar), repository=repository, tag=name, changes=changes)
+    last = json.loads(answer.strip().splitlines()[-1])
+    if "error" in last:
+        raise CourseError(message(f"docker import {tag}", last["error"], "free disk space? python3 -m helpers doctor"))
+
+
+def from_dockerfile(client, tag):
+    """Build one of ``helpers/bases/`` on the Debian image."""
+    from helpers.images import base_image, build
+
+    name = tag.removeprefix("course/").partition(":")[0]
+    build(client, BASES / name, tag=tag, base=base_image(client, "debian:bookworm-slim"))
+
+
+RECIPES = {
+    "debian:bookworm-slim": debian,
+    "debian:trixie-slim": debian,
+    "hello-world": from_dockerfile,
+    "registry:2": from_dockerfile,
+}
+
+
+def _run(command, title):
+    """Run mmdebstrap with a bar; it names its stages on stderr, in lines that begin with ``I:``."""
+    said = []
+    with (
+        progress(total=20, desc=title, unit="stage") as bar,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as making,
+    ):
+        try:
+            for line in making.stderr:
+                said.append(line.rstrip())
+                if line.startswith("I: "):
+                    bar.set_postfix_str(line[3:60].strip(), refresh=False)
+                    bar.update(1)
+        except BaseException:
+            making.terminate()
+            raise
+    if making.returncode:
+        raise CourseError(
+            message(f"making a Debian image: {' '.join(command)}", "\n".join(said[-8:]),
+                    "is a Debian mirror reachable? On another system: pull the image where a registry answers, then docker save and docker load")
+        )  # fmt: skip
+
+
+def _includes():
+    """Return extra packages: certificates where the mirror is reached by https."""
+    return ["ca-certificates"] if any("https://" in line for line in _sources("any")) else ["tzdata"]
+
+
+def _sources(suite):
+    """Return sources.list lines for this machine's own Debian mirror, or none: mmdebstrap then takes deb.debian.org."""
+    if not shutil.which("apt-get"):
+        return []
+    form = "$(ORIGIN)|$(LABEL)|$(REPO_URI)"
+    done = subprocess.run(["apt-get", "indextargets", "--format", form], capture_output=True, text=True)
+    mirrors = {}
+    for line in done.stdout.splitlines():
+        origin, label, uri = line.split("|")
+        if origin == "Debian":
+            mirrors.setdefault(label, uri.rstrip("/"))
+    main = mirrors.get("Debian")
+    if not main or main.startswith("http://deb.debian.org"):
+        return []
+    lines = [f"deb {main} {suite} main", f"deb {main} {suite}-updates main"]
+    if "Debian-Security" in mirrors:
+        lines.append(f"deb {mirrors['Debian-Security']} {suite}-security main")
+    return lines

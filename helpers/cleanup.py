@@ -1,0 +1,94 @@
+"""Remove what the course made, and nothing else."""
+
+import time
+
+import docker
+
+from helpers import state
+
+
+def cleanup(client):
+    """
+    Remove this notebook's containers, networks and volumes, and print how many; images stay, they make the next run quick.
+
+    SDK calls: ``client.containers.list(filters={"label": …})``, ``container.remove`` and the same for the others.
+
+    Example::
+
+        cleanup(client)
+    """
+    counts = remove_objects(client, f"{state.NOTEBOOK_LABEL}={state.notebook()}")
+    print("removed: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+
+
+def remove_objects(client, label):
+    """Remove all containers, networks and volumes with a label; return how many of each."""
+    counts = {"containers": 0, "networks": 0, "volumes": 0}
+    for container in client.containers.list(all=True, filters={"label": label}, ignore_removed=True):
+        counts["containers"] += _gone(container.remove, force=True, v=True)
+    for network in client.networks.list(filters={"label": label}):
+        counts["networks"] += _gone(network.remove)
+    for volume in client.volumes.list(filters={"label": label}):
+        counts["volumes"] += _gone(volume.remove)
+    return counts
+
+
+def remove_expired(client):
+    """Remove the course's containers whose hour is over: those of a kernel that was killed before its ``cleanup``."""
+    for container in client.containers.list(all=True, filters={"label": state.ENDS_LABEL}, ignore_removed=True):
+        if int(container.labels.get(state.ENDS_LABEL, 0)) < time.time():
+            _gone(container.remove, force=True, v=True)
+
+
+def clean(client):
+    """
+    Remove everything of the course from an engine: containers, networks, volumes, and images by label, name and memory.
+
+    Returns counts of ``containers``, ``networks``, ``volumes`` and ``images``. SDK calls: as ``cleanup``, and
+    ``client.images.list``, ``client.api.remove_image``.
+
+    Example::
+
+        clean(client)
+    """
+    counts = remove_objects(client, state.LABEL)
+    before = _image_ids(client)
+    made = state.folder() / "built-images"
+    remembered = set(made.read_text().split()) if made.exists() else set()
+    while removed := sum(_remove_image(client, name) for name in _course_images(client, remembered)):
+        if not removed:
+            break
+    made.unlink(missing_ok=True)
+    return {**counts, "images": len(before - _image_ids(client))}
+
+
+def _course_images(client, remembered):
+    """Return what to remove: every ``course/*`` name, every name of a labelled image, and unnamed images that we built."""
+    names = []
+    for image in client.images.list(all=True):
+        ours = state.LABEL in (image.labels or {})
+        names += [tag for tag in image.tags if ours or tag.startswith("course/")]
+        if not image.tags and (ours or image.id.removeprefix("sha256:")[:12] in remembered):
+            names.append(image.id)
+    return names
+
+
+def _remove_image(client, name):
+    return _gone(client.api.remove_image, name)
+
+
+def _image_ids(client):
+    return {image.id for image in client.images.list(all=True)}
+
+
+def _gone(remove, *arguments, **options):
+    """Call a remove function; return whether it removed something: what is gone already, or still needed, is not."""
+    try:
+        remove(*arguments, **options)
+    except docker.errors.NotFound:
+        return False
+    except docker.errors.APIError as error:
+        if error.status_code == 409:  # in use, or has children: later, or never
+            return False
+        raise
+    return True

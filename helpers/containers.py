@@ -1,0 +1,154 @@
+"""Containers: run one safely, and find the address of what it serves."""
+
+import secrets
+import time
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+import docker
+
+from helpers import state
+from helpers.errors import CourseError, explain, message
+
+HOUR = 3600
+
+
+def run(client, image, command=None, **sdk_arguments):
+    """
+    Run a container as ``client.containers.run`` does, with the course's label and limits, and return what it returns.
+
+    Limits, unless given otherwise: 512 MB of memory, 256 processes, 1 MB of log; published ports are open on
+    127.0.0.1 only; a detached container ends with ``cleanup``, or after an hour. An interrupted run removes its
+    container. SDK call: ``client.containers.run``.
+
+    Raises:
+        docker.errors.ContainerError: the command ended with another status than 0.
+        docker.errors.ImageNotFound, docker.errors.APIError: with what to do next.
+
+    Example::
+
+        run(client, "course/first", remove=True).decode()
+    """
+    options = {
+        "name": f"course-{secrets.token_hex(4)}",
+        "mem_limit": "512m",
+        "pids_limit": 256,
+        "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
+        **sdk_arguments,
+    }
+    options["labels"] = {**labels(), **(sdk_arguments.get("labels") or {})}
+    if options.get("ports"):
+        options["ports"] = {port: _on_loopback(binding) for port, binding in options["ports"].items()}
+    try:
+        return client.containers.run(image, command, **options)
+    except KeyboardInterrupt:
+        _remove(client, options["name"])
+        raise
+    except docker.errors.ContainerError as error:
+        said = (error.stderr or b"").decode(errors="replace") or f"exit status {error.exit_status}"
+        raise explain(error, f"docker run {error.image}: {error.command or 'its own command'}", said, _exit_advice(error)) from None
+    except docker.errors.APIError as error:
+        if not isinstance(error, docker.errors.ImageNotFound):
+            _remove(client, options["name"])  # made, and could not be started
+        raise explain(error, f"docker run {image}", error.explanation, _run_advice(error)) from None
+
+
+def labels():
+    """Return the labels of all that the course makes: whose it is, which notebook's, and when it has to end."""
+    return {
+        state.LABEL: "1",
+        state.NOTEBOOK_LABEL: state.notebook(),
+        state.ENDS_LABEL: str(int(time.time()) + HOUR),
+    }
+
+
+def _on_loopback(binding):
+    """Return a binding on 127.0.0.1: ``None`` is any free port, a number that port."""
+    if isinstance(binding, tuple):
+        return binding
+    if isinstance(binding, list):
+        return [_on_loopback(one) for one in binding]
+    return ("127.0.0.1", binding)
+
+
+def _remove(client, name):
+    try:
+        client.containers.get(name).remove(force=True, v=True)
+    except docker.errors.NotFound:
+        pass
+
+
+def _exit_advice(error):
+    meaning = {
+        125: "the engine could not run it",
+        126: "the command is there and is not executable",
+        127: "the command is not in the image: spelt right? docker run IMAGE ls /usr/bin",
+        137: "it was killed: by docker stop, or at its memory limit (inspect: State.OOMKilled)",
+        139: "it crashed (segmentation fault)",
+        143: "it was asked to end (SIGTERM)",
+    }
+    return meaning.get(error.exit_status, "its own words above say why it failed")
+
+
+def _run_advice(error):
+    said = (error.explanation or "").lower()
+    if isinstance(error, docker.errors.ImageNotFound) or "pull access denied" in said or "manifest unknown" in said:
+        return "check the spelling of the image's name; client.images.list() shows those that are here"
+    if "port is already allocated" in said or "address already in use" in said:
+        return "another program has that port: take ports={'8000/tcp': None} for a free one, or stop the other"
+    if "lowercase" in said or "invalid reference" in said:
+        return "write the image's name in lower case"
+    if "dial tcp" in said or "no such host" in said or "timeout" in said:
+        return "no registry can be reached: build the image first, or base_image(client, name)"
+    if "executable file not found" in said or "no such file or directory" in said:
+        return "the image does not hold that command"
+    if "conflict" in said and "name" in said:
+        return "a container has that name: leave name= out, or remove the other"
+    return "read the engine's words above"
+
+
+def url(container, port, timeout=30):
+    """
+    Return the address at which a container's published port answers from this notebook; wait until it does.
+
+    SDK calls: ``container.reload``, ``container.attrs``, ``container.logs``.
+
+    Raises:
+        CourseError: the port is not published, the container has ended, or nothing answered in time; with its log.
+
+    Example::
+
+        urllib.request.urlopen(url(web, 8000) + "/demo/")
+    """
+    container.reload()
+    bindings = container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp")
+    tried = f"asking {container.name} on its port {port}"
+    if container.status == "running" and not bindings:
+        raise CourseError(message(tried, "that port is not published", f"run it with ports={{'{port}/tcp': None}}"))
+    deadline = time.monotonic() + timeout
+    while True:
+        container.reload()
+        if container.status != "running":
+            raise CourseError(message(tried, f"it has ended: {_tail(container)}", "mend what its log says, run it again"))
+        address = f"http://{_host(container.client)}:{bindings[0]['HostPort']}"
+        try:
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=5).close()
+            return address
+        except urllib.error.HTTPError:
+            return address  # an answer, if not a page
+        except OSError as error:
+            if time.monotonic() > deadline:
+                said = f"{error}; its log ends: {_tail(container)}"
+                raise CourseError(message(tried, said, "does it listen on 0.0.0.0, and on that port?")) from None
+        time.sleep(0.1)
+
+
+def _tail(container):
+    return container.logs(tail=5).decode(errors="replace").strip() or "(its log is empty)"
+
+
+def _host(client):
+    """Return the host on which this client's engine publishes ports."""
+    base = urlsplit(client.api.base_url)
+    return "127.0.0.1" if base.scheme.startswith("http+docker") or "npipe" in base.netloc else base.hostname

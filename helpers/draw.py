@@ -1,0 +1,140 @@
+"""Tables and plots from rows; it knows no engine and no image."""
+
+import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter
+
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")  # Okabe and Ito
+HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++", "--")
+
+
+def human(count):
+    """
+    Return bytes as people read them, with decimal units, as docker prints them.
+
+    Example::
+
+        human(1_890_000)  # '1.89 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5 or unit == "GB":
+            return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
+        count /= 1000
+
+
+def table(rows, columns=None):
+    """
+    Print rows as aligned text; columns whose name ends in ``bytes`` or ``seconds`` get their units.
+
+    Example::
+
+        table(compare({"single": single, "multi": multi}), ["name", "bytes"])
+    """
+    columns = columns or list(rows[0])
+    cells = [[_cell(column, row.get(column)) for column in columns] for row in rows]
+    titles = [column.replace("_bytes", "").replace("bytes", "size").replace("_", " ") for column in columns]
+    widths = [max(len(line[n]) for line in [titles, *cells]) for n in range(len(columns))]
+    right = [all(isinstance(row.get(column), int | float) for row in rows) for column in columns]
+    for line in [titles, ["-" * width for width in widths], *cells]:
+        aligned = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
+        print("  ".join(aligned).rstrip())
+
+
+def _cell(column, value):
+    if value is None:
+        return "-"
+    if isinstance(value, list | tuple | set):
+        return " ".join(map(str, value)) or "none"
+    if column.endswith("bytes"):
+        return human(value)
+    if column.endswith("seconds"):
+        return f"{value:.2f} s"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def plot_bars(rows, column="bytes", title="", log=False, note=""):
+    """
+    Draw one bar a row and return the ``Axes``: its name at the left, its value and, for bytes, the ratio at its end.
+
+    ``note`` says below the plot what was measured, where and how often.
+
+    Example::
+
+        ax = plot_bars(compare(images), "bytes", title="Size on disk", log=True, note="one build, this engine")
+    """
+    names, values = [row["name"] for row in rows], [row[column] for row in rows]
+    largest = max(values)
+    figure, ax = plt.subplots(figsize=(8, 1.3 + 0.5 * len(rows)), layout="constrained")
+    bars = ax.barh(names, values, color=COLOURS[0], height=0.6)
+    labels = [_cell(column, value) + ("" if value == largest else f"  ({largest / value:,.3g} times less)") for value in values]
+    ax.bar_label(bars, labels, padding=4)
+    ax.invert_yaxis()
+    if log:
+        ax.set_xscale("log")
+        ax.set_xlim(min(values) / 10, largest * 300)
+    else:
+        ax.set_xlim(0, largest * 1.4)
+    _axis(ax, column, log)
+    _finish(figure, ax, title, note)
+    return ax
+
+
+def plot_layers(images, title="", note="", smallest=0.02):
+    """
+    Draw each image as one bar of stacked layers and return the ``Axes``.
+
+    ``images`` maps a name to the rows of ``layers``. Layers below the share ``smallest`` of the largest image are drawn
+    together as "smaller layers".
+
+    Example::
+
+        ax = plot_layers({"single": layers(single), "multi": layers(multi)})
+    """
+    largest = max(sum(row["bytes"] for row in rows) for rows in images.values())
+    figure, ax = plt.subplots(figsize=(8, 2 + 0.7 * len(images)), layout="constrained")
+    styles = {}
+    for name, rows in images.items():
+        left = 0
+        for instruction, count in _stack(rows, smallest * largest):
+            n = styles.setdefault(instruction, len(styles))
+            label = instruction if list(styles).index(instruction) == n and not _drawn(ax, instruction) else None
+            ax.barh(
+                name, count, left=left, height=0.55, label=label, edgecolor="black", linewidth=0.6,
+                color=COLOURS[n % len(COLOURS)], hatch=HATCHES[n % len(HATCHES)],
+            )  # fmt: skip
+            left += count
+        ax.text(left, name, f"  {human(left)}", va="center")
+    ax.invert_yaxis()
+    ax.set_xlim(0, largest * 1.2)
+    _axis(ax, "bytes", log=False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.25), frameon=False, fontsize="small")
+    _finish(figure, ax, title, note)
+    return ax
+
+
+def _stack(rows, limit):
+    """Return ``(instruction, bytes)`` for layers that can be seen, and the sum of the others."""
+    large = [(_short(row["instruction"]), row["bytes"]) for row in rows if row["bytes"] >= limit]
+    small = sum(row["bytes"] for row in rows if row["bytes"] < limit)
+    return [*large, ("smaller layers", small)] if small else large
+
+
+def _short(instruction):
+    return instruction if len(instruction) <= 70 else instruction[:67] + "…"
+
+
+def _drawn(ax, instruction):
+    return instruction in ax.get_legend_handles_labels()[1]
+
+
+def _axis(ax, column, log):
+    unit = "seconds" if column.endswith("seconds") else "bytes" if column.endswith("bytes") else column
+    ax.set_xlabel(f"{unit}, logarithmic scale" if log else unit)
+    if unit == "bytes":
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human(value)))
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _finish(figure, ax, title, note):
+    ax.set_title(title, loc="left")
+    if note:
+        figure.supxlabel(note, fontsize="small", color="#555555", x=0.01, ha="left")

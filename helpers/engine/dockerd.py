@@ -1,0 +1,209 @@
+"""A private dockerd on Linux, as root: own data, own socket, own bridge, all under the course's state folder."""
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from helpers import apt, state
+from helpers.engine import running
+from helpers.engine.unavailable import Unavailable
+from helpers.errors import CourseError
+
+BRIDGE = "course0"
+KEPT_SETTINGS = ("registry-mirrors", "insecure-registries", "proxies", "dns", "mtu", "default-address-pools", "storage-driver")
+
+
+def folder():
+    """Return the folder of the private engine."""
+    path = state.folder() / "engine"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def socket_url():
+    """Return the private engine's address."""
+    return f"unix://{folder() / 'docker.sock'}"
+
+
+def is_ours(client):
+    """Return whether a client speaks to the private engine."""
+    return client.api.base_url == "http+docker://localhost" and client.info()["DockerRootDir"] == str(folder() / "data")
+
+
+def connect():
+    """
+    Return a client on the private engine, started if need be; the last process that uses it stops it at its end.
+
+    SDK calls: ``docker.DockerClient(base_url=…)``, ``client.ping``.
+
+    Raises:
+        Unavailable: not Linux, not root, another engine runs beside it, or dockerd ended; with its last words.
+    """
+    import docker
+
+    if sys.platform != "linux":
+        raise Unavailable(
+            "missing",
+            "a private dockerd needs Linux",
+            "install Docker Desktop (macOS, Windows), or WSL2 (Windows), or take the Binder link in the README",
+        )
+    if os.geteuid() != 0:
+        raise Unavailable("permission denied", "only root can start a dockerd", "sudo python3 -m helpers lab -- --allow-root")
+    if not shutil.which("dockerd"):
+        try:
+            apt.install("docker.io", why="no Docker Engine is installed")
+        except CourseError as error:
+            raise Unavailable("missing", str(error), "install Docker Engine: https://docs.docker.com/engine/install/") from error
+        try:
+            return running.connect()  # where systemd runs, installing the package has started its service
+        except Unavailable:
+            pass
+    _hold()
+    with _Lock("start.lock"):
+        path = folder() / "docker.sock"
+        if not running.answers(path):
+            _start(path)
+    return docker.DockerClient(base_url=socket_url(), timeout=60)
+
+
+def _start(path):
+    if running.answers(running.DEFAULT_SOCKET):
+        raise Unavailable(
+            "failed",
+            f"a Docker Engine runs already ({running.DEFAULT_SOCKET}); a second one would rewrite its firewall rules",
+            "use that one: unset COURSE_ENGINE and DOCKER_HOST",
+        )
+    if len(str(path)) > 90:
+        raise Unavailable("failed", f"{path} is too long for a Unix socket", "set XDG_STATE_HOME to a shorter folder")
+    here = folder()
+    bridge = shutil.which("ip") and _add_bridge()
+    settings = {
+        **_settings_of_this_machine(),
+        "data-root": str(here / "data"),
+        "exec-root": str(here / "exec"),
+        "pidfile": str(here / "docker.pid"),
+        "hosts": [f"unix://{path}"],
+        "group": "root",
+        **({"bridge": BRIDGE} if bridge else {}),
+    }
+    (here / "daemon.json").write_text(json.dumps(settings, indent=2))
+    (here / "docker.pid").unlink(missing_ok=True)  # of an engine that was killed: nobody answers on its socket
+    with (here / "dockerd.log").open("w") as log:
+        daemon = subprocess.Popen(
+            ["dockerd", "--config-file", str(here / "daemon.json")],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not _ping(path):
+        if daemon.poll() is not None or time.monotonic() > deadline:
+            daemon.kill()
+            tail = "\n".join((here / "dockerd.log").read_text().splitlines()[-5:])
+            raise Unavailable("failed", f"dockerd ended before it answered: {tail}", f"read {here / 'dockerd.log'}")
+        time.sleep(0.05)
+    path.chmod(0o600)
+
+
+def _ping(path):
+    import docker
+
+    if not running.answers(path):
+        return False
+    try:
+        return docker.DockerClient(base_url=f"unix://{path}", version="1.40", timeout=5).ping()
+    except Exception:
+        return False
+
+
+def _settings_of_this_machine():
+    """Return what /etc/docker/daemon.json says of mirrors, proxies and networks: a classroom's settings hold here too."""
+    try:
+        settings = json.loads(Path("/etc/docker/daemon.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return {key: settings[key] for key in KEPT_SETTINGS if key in settings}
+
+
+def _add_bridge():
+    if Path(f"/sys/class/net/{BRIDGE}").exists():
+        return True
+    return subprocess.run(["ip", "link", "add", "name", BRIDGE, "type", "bridge"], capture_output=True).returncode == 0
+
+
+def pid():
+    """Return the process id of the private dockerd, or None when it does not run."""
+    try:
+        number = int((folder() / "docker.pid").read_text())
+        arguments = Path(f"/proc/{number}/cmdline").read_text()
+    except (OSError, ValueError):
+        return None
+    return number if str(folder() / "daemon.json") in arguments else None
+
+
+def stop():
+    """Stop the private engine and its containers; return whether one ran."""
+    with _Lock("start.lock"):
+        return _stop()
+
+
+def _stop():
+    number = pid()
+    if number is None:
+        return False
+    os.kill(number, signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{number}").exists() and Path(f"/proc/{number}/stat").read_text().split(") ")[1][0] != "Z":
+        if time.monotonic() > deadline:
+            os.kill(number, signal.SIGKILL)
+        time.sleep(0.05)
+    if shutil.which("ip"):
+        subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True)
+    return True
+
+
+# The last one out turns off the light: every process that uses the private engine holds a shared lock.
+
+_held = None
+
+
+def _hold():
+    global _held
+    if _held is None:
+        import fcntl
+
+        _held = (folder() / "users.lock").open("w")
+        fcntl.flock(_held, fcntl.LOCK_SH)
+        atexit.register(_let_go, os.getpid())
+
+
+def _let_go(owner):
+    if os.getpid() != owner:  # a forked child
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(_held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return  # somebody else still uses the engine
+    stop()
+
+
+class _Lock:
+    """A file lock that ends with its process."""
+
+    def __init__(self, name):
+        self.path = folder() / name
+
+    def __enter__(self):
+        import fcntl
+
+        self.file = self.path.open("w")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_):
+        self.file.close()

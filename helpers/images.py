@@ -1,0 +1,292 @@
+"""Images: base images, builds, sizes and layers."""
+
+import os
+import re
+import zlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import docker
+
+from helpers import bootstrap, host_settings, state
+from helpers.errors import CourseError, explain, message
+from helpers.progress import progress
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+def base_image(client, name, with_host_settings=False):
+    """
+    Return a base image as ``course/<name>``, and print where it came from.
+
+    An image that is there already is used; else it is pulled from its registry; else, where no registry answers,
+    it is made from Debian packages (``helpers/bootstrap.py`` has the recipes). With ``with_host_settings``, this
+    computer's certificate authorities and pip settings are added as a layer on top, so that ``pip`` works in a build
+    behind a proxy that inspects TLS; where this computer has none, the plain image is returned.
+    SDK calls: ``client.images.get``, ``client.api.pull``, ``image.tag``, ``client.api.import_image``.
+
+    Raises:
+        CourseError: not here, not in a registry, and no recipe for it; with what was tried.
+
+    Example::
+
+        base = base_image(client, "debian:bookworm-slim")
+    """
+    image, origin = _find(client, name)
+    print(f"{_course_tag(image)}: {origin}")
+    if not with_host_settings:
+        return image
+    image, added = host_settings.layer_on(client, image)
+    print(f"{_course_tag(image)}: {added}")
+    return image
+
+
+def _find(client, name):
+    repository, _, tag = name.partition(":")
+    course_name = f"course/{repository}:{tag or 'latest'}"
+    for candidate, origin in ((course_name, "here already"), (name, "an image that you had already")):
+        try:
+            image = client.images.get(candidate)
+        except docker.errors.ImageNotFound:
+            continue
+        image.tag(course_name)
+        return client.images.get(course_name), origin
+    try:
+        pull(client, name)
+    except docker.errors.APIError as error:
+        said = error.explanation or str(error)
+        recipe = bootstrap.RECIPES.get(name)
+        if recipe is None:
+            raise CourseError(
+                message(f"docker pull {name}", said, "check the name; see what a registry answers: python3 -m helpers doctor")
+            ) from error
+        print(f"{name}: no registry gave it ({said.strip()}); making it from Debian packages")
+        recipe(client, course_name)
+        return client.images.get(course_name), "made from Debian packages"
+    client.images.get(name).tag(course_name)
+    client.images.remove(name)  # only the name: nothing but course/* stays on this engine
+    return client.images.get(course_name), f"pulled as {name}"
+
+
+def pull(client, name):
+    """
+    Pull an image from its registry with a progress bar in bytes, layer by layer.
+
+    SDK call: ``client.api.pull(stream=True, decode=True)``.
+
+    Raises:
+        docker.errors.APIError: the registry, or the way to it, said no.
+
+    Example::
+
+        pull(client, "debian:bookworm-slim")
+    """
+    repository, tag = docker.utils.parse_repository_tag(name)
+    layers, ready = {}, set()
+    with progress(total=0, desc=f"pulling {name}", unit="B", unit_scale=True) as bar:
+        for event in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            if "error" in event:
+                raise docker.errors.APIError(f"docker pull {name}", explanation=event["error"])
+            layer, detail = event.get("id"), event.get("progressDetail") or {}
+            if event.get("status") == "Downloading" and detail.get("total"):
+                layers[layer] = (detail["current"], detail["total"])
+            elif event.get("status") in ("Download complete", "Pull complete", "Already exists"):
+                ready.add(layer)
+                layers[layer] = (layers.get(layer, (0, 0))[1],) * 2
+            bar.total = sum(total for _, total in layers.values())
+            bar.set_postfix_str(f"{len(ready)} of {len(layers)} layers", refresh=False)
+            bar.update(sum(done for done, _ in layers.values()) - bar.n)
+
+
+def build(client, path, tag, base=None, **sdk_arguments):
+    """
+    Build an image from a folder with a Dockerfile, print its steps, and return docker-py's ``Image``.
+
+    ``base`` (an image or a name) becomes the build argument BASE. Everything else goes to the SDK as it is:
+    ``dockerfile=``, ``target=``, ``nocache=``, ``buildargs=``. Proxies of this computer reach the build as docker's
+    own predefined arguments, which no layer keeps. SDK call: ``client.api.build``.
+
+    Raises:
+        docker.errors.BuildError: the failing instruction, the tail of its log (``error.build_log`` has it all), and
+            what to do next.
+        CourseError: there is no such folder.
+
+    Example::
+
+        image = build(client, "apps/first", tag="course/first", base=base)
+    """
+    if not Path(path).is_dir():
+        raise CourseError(message(f"docker build {path}", "there is no such folder", f"look from here: {Path.cwd()}"))
+    buildargs = {**_proxies(), **sdk_arguments.pop("buildargs", {})}
+    if base is not None:
+        buildargs["BASE"] = base if isinstance(base, str) else _course_tag(base)
+    options = {"rm": True, "forcerm": True, **sdk_arguments}
+    log, made = [], []
+    try:
+        events = client.api.build(path=str(path), tag=tag, buildargs=buildargs, decode=True, **options)
+        image_id = _follow(events, f"building {tag}", log, made)
+    except docker.errors.APIError as error:  # the Dockerfile or a name could not be read: nothing was run
+        raise _build_error(error.explanation or str(error), log, path, tag) from None
+    except docker.errors.BuildError as error:
+        raise _build_error(error.msg, log, path, tag) from None
+    finally:
+        remember(made)
+    return client.images.get(image_id)
+
+
+def _follow(events, title, log, made):
+    """Print the steps as they come; fill ``log`` with every line and ``made`` with the ids of new images."""
+    image_id, step, cached = None, "", False
+    with progress(total=None, desc=title) as bar:
+        for event in events:
+            if "error" in event:
+                raise docker.errors.BuildError(event["error"], log)
+            image_id = (event.get("aux") or {}).get("ID", image_id)
+            for line in event.get("stream", "").splitlines():
+                if not line.strip():
+                    continue
+                log.append(line)
+                if match := re.match(r"Step (\d+)/(\d+) : (\w+)", line):
+                    step, cached = match[3].upper(), False
+                    print(line.rstrip())
+                    bar.total = int(match[2])
+                    bar.n = int(match[1]) - 1
+                    bar.refresh()
+                elif line.startswith(" ---> Using cache"):
+                    cached = True
+                elif (match := re.match(r" ---> ([0-9a-f]{12})$", line)) and step != "FROM" and not cached:
+                    made.append(match[1])
+                else:
+                    bar.set_postfix_str(line.strip()[:60], refresh=False)
+                    bar.update(0)
+    return image_id
+
+
+def _build_error(said, log, path, tag):
+    step = next((line for line in reversed(log) if line.startswith("Step ")), "before the first step")
+    since = log[log.index(step) + 1 :] if step in log else []
+    tail = "\n".join([*since[-8:], said.strip()])
+    error = docker.errors.BuildError(f"{step.strip()}: {said.strip()}", list(log))
+    return explain(error, f"docker build -t {tag} {path} stopped at: {step.strip()}", tail, _build_advice(said))
+
+
+def _build_advice(said):
+    for pattern, advice in (
+        ("must be lower ?case|invalid reference format", "write the image's name in lower case: letters, digits and . _ - / only"),
+        ("parse error|unknown instruction|unknown flag", "mend that line of the Dockerfile: each begins with an instruction such as RUN"),
+        ("Cannot locate specified Dockerfile", "name the file: build(..., dockerfile='Dockerfile.single')"),
+        ("COPY failed|ADD failed|file not found", "COPY takes files from the build's folder only: is it there, and not in .dockerignore?"),
+        ("returned a non-zero code", "the command in that step failed: read its own words above, mend it, build again"),
+        ("denied|not found|unauthorized", "check the spelling of the image's name after FROM; a private one needs docker login"),
+        ("dial tcp|lookup|timeout|no such host|TLS|x509", "no registry can be reached: base_image(client, …) finds or makes the base"),
+        ("target|stage", "target= takes the name after AS in the Dockerfile"),
+        ("no space left", "free some disk space: python3 -m helpers doctor says how much there is"),
+    ):
+        if re.search(pattern, said, re.IGNORECASE):
+            return advice
+    return "read the engine's words above"
+
+
+def size(image):
+    """
+    Return the bytes of an image on disk: the sum of its layers, unpacked.
+
+    The engine's own ``Size`` means different things with different image stores. SDK call: ``image.history``.
+
+    Example::
+
+        size(image)
+    """
+    return sum(entry["Size"] for entry in image.history())
+
+
+def layers(image):
+    """
+    Return what each instruction added, oldest first: rows with ``instruction`` and ``bytes``.
+
+    SDK call: ``image.history``.
+
+    Example::
+
+        table(layers(image))
+    """
+    return [
+        {"instruction": _instruction(entry), "bytes": entry["Size"]}
+        for entry in reversed(image.history())
+    ]  # fmt: skip
+
+
+def _instruction(entry):
+    text = re.sub(r"^\|\d+ .*?(?=/bin/)", "", entry.get("CreatedBy") or "")  # build arguments that a RUN was given
+    text = re.sub(r"\s*# buildkit$", "", text)
+    text = re.sub(r"^/bin/(?:ba)?sh -c #\(nop\)\s+", "", text)
+    text = re.sub(r"^(?:RUN )?/bin/(?:ba)?sh -c ", "RUN ", text)
+    return " ".join(text.split()) or entry.get("Comment") or "base"
+
+
+def compare(images, compressed=False):
+    """
+    Return one row an image: ``name``, ``bytes`` (unpacked), ``layers`` (with files in them), ``user``.
+
+    With ``compressed``, also ``compressed_bytes``: its layers gzipped, about what a pull costs; that reads the whole
+    image from the engine, once for each layer. SDK calls: ``image.history``, ``image.attrs``, ``image.save``.
+
+    Example::
+
+        rows = compare({"single stage": single, "two stages": multi})
+    """
+    rows = []
+    for name, image in images.items():
+        row = {
+            "name": name,
+            "bytes": size(image),
+            "layers": len(image.attrs["RootFS"].get("Layers") or []),
+            "user": image.attrs["Config"].get("User") or "root",
+        }
+        if compressed:
+            row["compressed_bytes"] = compressed_size(image)
+        rows.append(row)
+    return rows
+
+
+def compressed_size(image):
+    """
+    Return the bytes of an image's layers after gzip, about what a pull or push moves; remembered by image id.
+
+    SDK call: ``image.save``.
+
+    Example::
+
+        compressed_size(image)
+    """
+    known = state.folder() / "compressed"
+    known.mkdir(exist_ok=True)
+    record = known / image.id.removeprefix("sha256:")
+    if not record.exists():
+        gzip, count = zlib.compressobj(6, wbits=31), 0
+        with progress(total=size(image), desc="compressing", unit="B", unit_scale=True) as bar:
+            for chunk in image.save():
+                count += len(gzip.compress(chunk))
+                bar.update(len(chunk))
+        record.write_text(str(count + len(gzip.flush())))
+    return int(record.read_text())
+
+
+def remember(image_ids):
+    """Keep the ids of images that our builds made: stages and failed builds have no name and perhaps no label."""
+    if image_ids:
+        with (state.folder() / "built-images").open("a") as file:
+            file.writelines(f"{image_id}\n" for image_id in image_ids)
+
+
+def _course_tag(image):
+    return next((tag for tag in image.tags if tag.startswith("course/")), image.tags[0] if image.tags else image.id)
+
+
+def _proxies():
+    """Return the proxies of this computer that a container can reach too, as docker's predefined build arguments."""
+    found = {name: os.environ[name] for name in PROXIES if os.environ.get(name)}
+    return {
+        name: value for name, value in found.items()
+        if name.lower() == "no_proxy" or urlsplit(value).hostname not in ("localhost", "127.0.0.1", "::1")
+    }  # fmt: skip

@@ -1,0 +1,25 @@
+"""Where the course keeps what must outlive a notebook. Standard library only."""
+
+import os
+from pathlib import Path
+
+LABEL = "org.docker-course"
+NOTEBOOK_LABEL = "org.docker-course.notebook"
+ENDS_LABEL = "org.docker-course.ends"
+
+
+def folder():
+    """Return the course's state folder, ``$XDG_STATE_HOME/docker-course``, made if need be."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    path = Path(base) / "docker-course"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def notebook():
+    """
+    Return the name of the notebook that this kernel serves, such as ``07_multi_stage``.
+
+    JupyterLab tells it in JPY_SESSION_NAME; ``python3 -m helpers run`` and the tests set the same variable.
+    """
+    return Path(os.environ.get("JPY_SESSION_NAME", "notebook")).name.removesuffix(".ipynb")

@@ -21,7 +21,7 @@ _HOMES = {
     "build": "images",
     "size": "images",
     "layers": "images",
-    "contents": "contents",
+    "contents": "inside",
     "compare": "images",
     "run": "containers",
     "url": "containers",
@@ -29,7 +29,7 @@ _HOMES = {
     "table": "draw",
     "plot_bars": "draw",
     "plot_layers": "draw",
-    "cleanup": "cleanup",
+    "cleanup": "cleaning",
 }
 
 __all__ = list(_HOMES)  # noqa: PLE0604

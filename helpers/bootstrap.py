@@ -11,6 +11,7 @@ from helpers.errors import CourseError, message
 from helpers.progress import progress
 
 BASES = Path(__file__).parent / "bases"
+MERGED_USR = "/usr/share/mmdebstrap/hooks/maybe-merged-usr"  # without it, bookworm brings usrmerge, and that all of perl
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 NO_EXTRAS = (  # what the public slim images leave out, too
     "path-exclude=/usr/share/man/*",
@@ -29,7 +30,7 @@ def debian(client, tag):
     with tempfile.TemporaryDirectory(prefix="docker-course-") as folder:
         tar = Path(folder) / "root.tar"
         command = [
-            "mmdebstrap", "--variant=apt", f"--include={','.join(_includes())}",
+            "mmdebstrap", "--variant=apt", f"--include={','.join(_includes(suite))}", f"--hook-dir={MERGED_USR}",
             *(f"--dpkgopt={option}" for option in NO_EXTRAS), '--aptopt=Acquire::Languages "none"',
             *([f"--keyring={KEYRING}"] if Path(KEYRING).exists() else []), suite, str(tar), *_sources(suite),
         ]  # fmt: skip
@@ -82,9 +83,10 @@ def _run(command, title):
         )  # fmt: skip
 
 
-def _includes():
-    """Return extra packages: certificates where the mirror is reached by https."""
-    return ["ca-certificates"] if any("https://" in line for line in _sources("any")) else ["tzdata"]
+def _includes(suite):
+    """Return the packages beside the essential ones; certificates too, where the mirror is reached by https."""
+    https = any("https://" in line for line in _sources(suite))
+    return ["tzdata", "usr-is-merged", *(["ca-certificates"] if https else [])]
 
 
 def _sources(suite):

@@ -19,8 +19,10 @@ def progress(total, desc, unit="step", **tqdm_arguments):
             bar.update(1)
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    kind = _NotebookBar if getattr(shell, "kernel", None) else tqdm
-    return kind(total=total, desc=desc, unit=unit, leave=False, **tqdm_arguments)
+    if getattr(shell, "kernel", None):
+        return _NotebookBar(total=total, desc=desc, unit=unit, leave=False, **tqdm_arguments)
+    # disable=None: no bar where the output is not a terminal, such as a log file
+    return tqdm(total=total, desc=desc, unit=unit, leave=False, disable=None, **tqdm_arguments)
 
 
 class _NotebookBar(tqdm):

@@ -42,7 +42,7 @@ def find(kind=None):
             failures[name] = error
         else:
             client.api.timeout = 600  # a slow laptop: one answer may take minutes
-            from helpers.cleanup import remove_expired
+            from helpers.cleaning import remove_expired
 
             remove_expired(client)
             return client, "dockerd" if dockerd.is_ours(client) else "running"

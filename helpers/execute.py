@@ -1,0 +1,75 @@
+"""Execute the notebooks in order, outside JupyterLab."""
+
+import os
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+
+from helpers.progress import progress
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def execute(names=(), output=None):
+    """
+    Execute notebooks and write the executed copies and an HTML page of each to a folder; return what failed.
+
+    ``names`` picks notebooks (``07_multi_stage``), all of them by default. Without ``output``, they are stored back in
+    place, as the repository keeps them. Returns one text a failed notebook, naming its cell.
+
+    Example::
+
+        failures = execute(output="/tmp/course")
+    """
+    paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not names or path.stem in names]
+    if output:
+        Path(output).mkdir(parents=True, exist_ok=True)
+    failures = []
+    with progress(total=len(paths), desc="notebooks", unit="notebook") as bar:
+        for path in paths:
+            bar.set_postfix_str(path.stem)
+            notebook = nbformat.read(path, as_version=4)
+            failure = _run(notebook, path)
+            if failure:
+                failures.append(failure)
+            if output:
+                nbformat.write(notebook, Path(output) / path.name)
+                page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+                (Path(output) / f"{path.stem}.html").write_text(page, encoding="utf-8")
+            elif not failure:
+                _tidy(notebook)
+                nbformat.write(notebook, path)
+            bar.update(1)
+    return failures
+
+
+def _run(notebook, path):
+    os.environ["JPY_SESSION_NAME"] = path.name
+    cell = 0
+
+    def count(cell_index, **_):
+        nonlocal cell
+        cell = cell_index
+
+    client = NotebookClient(
+        notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}, on_cell_start=count
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        return f"{path.name}: cell {cell} failed: {error.ename}: {error.evalue}"
+    except Exception as error:
+        return f"{path.name}: cell {cell}: {type(error).__name__}: {error}"
+    return None
+
+
+def _tidy(notebook):
+    """Leave out what differs from machine to machine and that no reader sees."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)

@@ -1,0 +1,38 @@
+"""Fixtures, and nbval's settings for the tests typed at the root."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import nbval_settings
+
+
+def pytest_configure(config):
+    """Set nbval's options."""
+    nbval_settings.apply(config)
+
+
+@pytest.fixture(scope="session")
+def client():
+    """Return a client on the engine that the course uses."""
+    from helpers import engine
+
+    found, _ = engine.find()
+    return found
+
+
+@pytest.fixture(scope="session")
+def base(client):
+    """Return the Debian base image."""
+    from helpers import base_image
+
+    return base_image(client, "debian:bookworm-slim")
+
+
+@pytest.fixture(autouse=True)
+def test_objects(monkeypatch, request):
+    """Label what a test makes with the test's name, so that its clean-up touches nothing else."""
+    monkeypatch.setenv("JPY_SESSION_NAME", f"test-{request.node.name}")

@@ -1,0 +1,50 @@
+"""What nbval needs to know, wherever pytest is typed: at the root, in notebooks/, or for one file."""
+
+import os
+from pathlib import Path
+
+SANITIZE = Path(__file__).parent / "sanitize.cfg"
+
+
+def apply(config):
+    """Set nbval's options, once, unless the command line says otherwise; do nothing without ``--nbval``."""
+    option = config.option
+    if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)) or hasattr(config, "_course_nbval"):
+        return
+    config._course_nbval = True
+    option.nbval_sanitize_with = option.nbval_sanitize_with or str(SANITIZE)
+    if not option.nbval_kernel_name:
+        option.nbval_current_env = True
+    if option.nbval_cell_timeout == 2000:
+        option.nbval_cell_timeout = 600
+    _patch_nbval()
+    _share_one_engine(config)
+
+
+def _patch_nbval():
+    from nbval.kernel import RunningKernel
+    from nbval.plugin import IPyNbFile
+
+    def execute_cell_input(self, source, allow_stdin=None):
+        # nbval 0.11 does not store history, and a trailing ";" then silences nothing (nbval issue 194)
+        return self.kc.execute(source, store_history=True, allow_stdin=allow_stdin, stop_on_error=False)
+
+    setup = IPyNbFile.setup
+
+    def setup_with_name(self):
+        # JupyterLab tells a kernel its notebook in this variable; "test-" keeps a learner's own objects out of reach
+        os.environ["JPY_SESSION_NAME"] = f"test-{self.path.name}"
+        # progress bars are drawn as SVG and gone at the end; nbval keeps the first drawing, nbclient the last
+        self.skip_compare = (*self.skip_compare, "image/svg+xml")
+        setup(self)
+
+    RunningKernel.execute_cell_input = execute_cell_input
+    IPyNbFile.setup = setup_with_name
+
+
+def _share_one_engine(config):
+    """Hold the engine while the tests run, so that a private one is not stopped between two notebooks."""
+    if not config.option.collectonly:
+        from helpers import engine
+
+        engine.find()

@@ -57,7 +57,7 @@ def _members(image):
                 yield member, lambda member=member: tar.extractfile(member).read()
     finally:
         try:
-            api.remove_container(container, force=True)
+            api.remove_container(container, force=True, v=True)
         except docker.errors.NotFound:
             pass
 

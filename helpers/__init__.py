@@ -32,7 +32,7 @@ _HOMES = {
     "cleanup": "cleaning",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0604
+__all__ = list(_HOMES)
 
 
 def __getattr__(name):

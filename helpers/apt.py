@@ -36,7 +36,9 @@ def install(*packages, why):
         )  # fmt: skip
     if os.geteuid() != 0:
         raise CourseError(
-            message(f"{why}; wanted to install {', '.join(packages)}", "only root may install packages", command(packages))
+            message(
+                f"{why}; wanted to install {', '.join(packages)}", "only root may install packages", command(packages)
+            )
         )
     print(f"{why}: installing {', '.join(packages)} with apt-get", flush=True)
     if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):

@@ -11,7 +11,9 @@ from helpers.errors import CourseError, message
 from helpers.progress import progress
 
 BASES = Path(__file__).parent / "bases"
-MERGED_USR = "/usr/share/mmdebstrap/hooks/maybe-merged-usr"  # without it, bookworm brings usrmerge, and that all of perl
+MERGED_USR = (
+    "/usr/share/mmdebstrap/hooks/maybe-merged-usr"  # without it, bookworm brings usrmerge, and that all of perl
+)
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 NO_EXTRAS = (  # what the public slim images leave out, too
     "path-exclude=/usr/share/man/*",
@@ -23,7 +25,7 @@ NO_EXTRAS = (  # what the public slim images leave out, too
 
 
 def debian(client, tag):
-    """Make a slim Debian image, such as ``course/debian:bookworm-slim``, as the public one is: apt and the essentials."""
+    """Make a slim Debian image, such as ``course/debian:bookworm-slim``: apt and the essentials, as the public one."""
     suite = tag.rpartition(":")[2].removesuffix("-slim")
     if not shutil.which("mmdebstrap"):
         apt.install("mmdebstrap", "debian-archive-keyring", why="a base image is to be made from Debian packages")
@@ -65,7 +67,9 @@ def _run(command, title):
     said = []
     with (
         progress(total=20, desc=title, unit="stage") as bar,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as making,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        ) as making,
     ):
         try:
             for line in making.stderr:
@@ -77,10 +81,12 @@ def _run(command, title):
             making.terminate()
             raise
     if making.returncode:
-        raise CourseError(
-            message(f"making a Debian image: {' '.join(command)}", "\n".join(said[-8:]),
-                    "is a Debian mirror reachable? On another system: pull the image where a registry answers, then docker save and docker load")
-        )  # fmt: skip
+        remedy = (
+            "is a Debian mirror reachable? On another system: pull the image where a registry answers, "
+            "then docker save there and docker load here"
+        )
+        raise CourseError(message(f"making a Debian image: {' '.join(command)}", "
+".join(said[-8:]), remedy))
 
 
 def _includes(suite):

@@ -9,7 +9,7 @@ from helpers import state
 
 def cleanup(client):
     """
-    Remove this notebook's containers, networks and volumes, and print how many; images stay, they make the next run quick.
+    Remove this notebook's containers, networks and volumes, and print how many; images stay for the next run.
 
     SDK calls: ``client.containers.list(filters={"label": …})``, ``container.remove`` and the same for the others.
 
@@ -63,7 +63,7 @@ def clean(client):
 
 
 def _course_images(client, remembered):
-    """Return what to remove: every ``course/*`` name, every name of a labelled image, and unnamed images that we built."""
+    """Return what to remove: ``course/*`` names, all names of labelled images, and unnamed images that we built."""
     names = []
     for image in client.images.list(all=True):
         ours = state.LABEL in (image.labels or {})

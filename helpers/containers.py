@@ -1,5 +1,6 @@
 """Containers: run one safely, and find the address of what it serves."""
 
+import contextlib
 import secrets
 import time
 import urllib.error
@@ -47,7 +48,9 @@ def run(client, image, command=None, **sdk_arguments):
         raise
     except docker.errors.ContainerError as error:
         said = (error.stderr or b"").decode(errors="replace") or f"exit status {error.exit_status}"
-        raise explain(error, f"docker run {error.image}: {error.command or 'its own command'}", said, _exit_advice(error)) from None
+        raise explain(
+            error, f"docker run {error.image}: {error.command or 'its own command'}", said, _exit_advice(error)
+        ) from None
     except docker.errors.APIError as error:
         if not isinstance(error, docker.errors.ImageNotFound):
             _remove(client, options["name"])  # made, and could not be started
@@ -73,10 +76,8 @@ def _on_loopback(binding):
 
 
 def _remove(client, name):
-    try:
+    with contextlib.suppress(docker.errors.NotFound):
         client.containers.get(name).remove(force=True, v=True)
-    except docker.errors.NotFound:
-        pass
 
 
 def _exit_advice(error):
@@ -130,7 +131,9 @@ def url(container, port, timeout=30):
     while True:
         container.reload()
         if container.status != "running":
-            raise CourseError(message(tried, f"it has ended: {_tail(container)}", "mend what its log says, run it again"))
+            raise CourseError(
+                message(tried, f"it has ended: {_tail(container)}", "mend what its log says, run it again")
+            )
         address = f"http://{_host(container.client)}:{bindings[0]['HostPort']}"
         try:
             urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=5).close()

@@ -65,7 +65,10 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
     largest = max(values)
     figure, ax = plt.subplots(figsize=(8, 1.3 + 0.5 * len(rows)), layout="constrained")
     bars = ax.barh(names, values, color=COLOURS[0], height=0.6)
-    labels = [_cell(column, value) + ("" if value == largest else f"  ({largest / value:,.3g} times less)") for value in values]
+    labels = [
+        _cell(column, value) + ("" if value == largest else f"  ({largest / value:,.3g} times less)")
+        for value in values
+    ]
     ax.bar_label(bars, labels, padding=4)
     ax.invert_yaxis()
     if log:

@@ -55,7 +55,11 @@ def _run(notebook, path):
         cell = cell_index
 
     client = NotebookClient(
-        notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}, on_cell_start=count
+        notebook,
+        timeout=1200,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        on_cell_start=count,
     )
     try:
         client.execute()

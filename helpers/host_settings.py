@@ -65,7 +65,7 @@ def certificate_bundle():
 
 
 def pip_settings():
-    """Return ``(settings, left_out)``: pip's addresses that hold in a container too, and those that carry a password."""
+    """Return ``(settings, left_out)``: pip's addresses that hold in a container, and those with a password."""
     done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True)
     settings, left_out = {}, []
     for line in done.stdout.splitlines():

@@ -58,7 +58,11 @@ def _find(client, name):
         recipe = bootstrap.RECIPES.get(name)
         if recipe is None:
             raise CourseError(
-                message(f"docker pull {name}", said, "check the name; see what a registry answers: python3 -m helpers doctor")
+                message(
+                    f"docker pull {name}",
+                    said,
+                    "check the name; see what a registry answers: python3 -m helpers doctor",
+                )
             ) from error
         print(f"{name}: no registry gave it ({said.strip()}); making it from Debian packages")
         recipe(client, course_name)
@@ -172,13 +176,28 @@ def _build_error(said, log, path, tag):
 
 def _build_advice(said):
     for pattern, advice in (
-        ("must be lower ?case|invalid reference format", "write the image's name in lower case: letters, digits and . _ - / only"),
-        ("parse error|unknown instruction|unknown flag", "mend that line of the Dockerfile: each begins with an instruction such as RUN"),
+        (
+            "must be lower ?case|invalid reference format",
+            "write the image's name in lower case: letters, digits and . _ - / only",
+        ),
+        (
+            "parse error|unknown instruction|unknown flag",
+            "mend that line of the Dockerfile: each begins with an instruction such as RUN",
+        ),
         ("Cannot locate specified Dockerfile", "name the file: build(..., dockerfile='Dockerfile.single')"),
-        ("COPY failed|ADD failed|file not found", "COPY takes files from the build's folder only: is it there, and not in .dockerignore?"),
+        (
+            "COPY failed|ADD failed|file not found",
+            "COPY takes files from the build's folder only: is it there, and not in .dockerignore?",
+        ),
         ("returned a non-zero code", "the command in that step failed: read its own words above, mend it, build again"),
-        ("denied|not found|unauthorized", "check the spelling of the image's name after FROM; a private one needs docker login"),
-        ("dial tcp|lookup|timeout|no such host|TLS|x509", "no registry can be reached: base_image(client, …) finds or makes the base"),
+        (
+            "denied|not found|unauthorized",
+            "check the spelling of the image's name after FROM; a private one needs docker login",
+        ),
+        (
+            "dial tcp|lookup|timeout|no such host|TLS|x509",
+            "no registry can be reached: base_image(client, …) finds or makes the base",
+        ),
         ("target|stage", "target= takes the name after AS in the Dockerfile"),
         ("no space left", "free some disk space: python3 -m helpers doctor says how much there is"),
     ):

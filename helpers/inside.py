@@ -1,5 +1,6 @@
 """What is left inside an image: read from its own file system."""
 
+import contextlib
 import tarfile
 
 import docker
@@ -56,10 +57,8 @@ def _members(image):
             for member in tar:
                 yield member, lambda member=member: tar.extractfile(member).read()
     finally:
-        try:
+        with contextlib.suppress(docker.errors.NotFound):
             api.remove_container(container, force=True, v=True)
-        except docker.errors.NotFound:
-            pass
 
 
 class _Reader:

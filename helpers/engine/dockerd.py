@@ -16,7 +16,15 @@ from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
 
 BRIDGE = "course0"
-KEPT_SETTINGS = ("registry-mirrors", "insecure-registries", "proxies", "dns", "mtu", "default-address-pools", "storage-driver")
+KEPT_SETTINGS = (
+    "registry-mirrors",
+    "insecure-registries",
+    "proxies",
+    "dns",
+    "mtu",
+    "default-address-pools",
+    "storage-driver",
+)
 
 
 def folder():
@@ -54,12 +62,16 @@ def connect():
             "install Docker Desktop (macOS, Windows), or WSL2 (Windows), or take the Binder link in the README",
         )
     if os.geteuid() != 0:
-        raise Unavailable("permission denied", "only root can start a dockerd", "sudo python3 -m helpers lab -- --allow-root")
+        raise Unavailable(
+            "permission denied", "only root can start a dockerd", "sudo python3 -m helpers lab -- --allow-root"
+        )
     if not shutil.which("dockerd"):
         try:
             apt.install("docker.io", why="no Docker Engine is installed")
         except CourseError as error:
-            raise Unavailable("missing", str(error), "install Docker Engine: https://docs.docker.com/engine/install/") from error
+            raise Unavailable(
+                "missing", str(error), "install Docker Engine: https://docs.docker.com/engine/install/"
+            ) from error
         try:
             return running.connect()  # where systemd runs, installing the package has started its service
         except Unavailable:
@@ -121,7 +133,7 @@ def _ping(path):
 
 
 def _settings_of_this_machine():
-    """Return what /etc/docker/daemon.json says of mirrors, proxies and networks: a classroom's settings hold here too."""
+    """Return what /etc/docker/daemon.json says of mirrors, proxies, networks: a classroom's settings hold here too."""
     try:
         settings = json.loads(Path("/etc/docker/daemon.json").read_text())
     except (OSError, ValueError):

@@ -61,8 +61,12 @@ def _diagnose(error, source, url):
     causes = list(_causes(error))
     kinds = tuple(type(cause) for cause in causes)
     said = f"{url} (from {source}): {causes[-1]}"
-    if source == "the docker context" or any("context" in str(c).lower() for c in causes if "Context" in type(c).__name__):
-        return Unavailable("nowhere", f"{source} cannot be used: {error}", "docker context ls; docker context use default")
+    if source == "the docker context" or any(
+        "context" in str(c).lower() for c in causes if "Context" in type(c).__name__
+    ):
+        return Unavailable(
+            "nowhere", f"{source} cannot be used: {error}", "docker context ls; docker context use default"
+        )
     if any("InvalidVersion" in k.__name__ for k in kinds) or "is too old" in str(error):
         return _too_old(url, error)
     if PermissionError in kinds:
@@ -96,7 +100,9 @@ def _causes(error, seen=()):
 def _missing_or_stopped():
     desktop = Path("/Applications/Docker.app").exists() or shutil.which("Docker Desktop.exe")
     if shutil.which("dockerd") or desktop:
-        return Unavailable("not running", f"Docker is installed and no engine runs ({DEFAULT_SOCKET} is not there)", _start_remedy())
+        return Unavailable(
+            "not running", f"Docker is installed and no engine runs ({DEFAULT_SOCKET} is not there)", _start_remedy()
+        )
     client_only = " (only the docker command is)" if shutil.which("docker") else ""
     return Unavailable("missing", f"no Docker Engine is installed here{client_only}", _install_remedy())
 
@@ -138,7 +144,9 @@ def _forget(source):
 def _too_old(url, said):
     oldest = ".".join(map(str, OLDEST_API))
     return Unavailable(
-        "too old", f"{url} speaks API {said}, the course needs {oldest} (Docker Engine 19.03) or newer", "upgrade Docker Engine"
+        "too old",
+        f"{url} speaks API {said}, the course needs {oldest} (Docker Engine 19.03) or newer",
+        "upgrade Docker Engine",
     )
 
 

@@ -1,0 +1,142 @@
+"""python3 -m helpers: the course's commands. Standard library only until the environment exists."""
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit(
+        "The course needs Python 3.11 or newer; this is Python %d.%d (%s).\n"
+        "  next: install a newer one (Debian 12, Ubuntu 24.04 have it; others: https://www.python.org/downloads/)"
+        % (sys.version_info[0], sys.version_info[1], sys.executable)
+    )
+
+import argparse
+import os
+
+from helpers import environment
+from helpers.errors import CourseError
+
+START = "notebooks/00_start_here.ipynb"
+
+
+def main(arguments=None):
+    """Run one command; return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    words, extra = arguments, []
+    if "--" in arguments:
+        cut = arguments.index("--")
+        words, extra = arguments[:cut], arguments[cut + 1 :]
+    parser = _parser()
+    options = parser.parse_args(words)
+    if extra and options.command not in (lab, test):
+        parser.error("only lab and test take further arguments after --")
+    try:
+        environment.enter(arguments)
+        return options.command(options, extra)
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python3 -m helpers", description="Docker, measured: the course's commands.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(function, text):
+        command = commands.add_parser(function.__name__, help=text, description=text)
+        command.set_defaults(command=function)
+        return command
+
+    add(lab, "set up, find or start a Docker Engine, open JupyterLab; what follows -- goes to JupyterLab")
+    add(test, "set up, then check code, helpers and notebooks: ruff, pytest --nbval; what follows -- goes to pytest")
+    command = add(run, "execute the notebooks in order; write executed copies and an HTML page of each")
+    command.add_argument("--output", default="executed", metavar="FOLDER", help="where to write (default: executed)")
+    command.add_argument("notebooks", nargs="*", help="such as 07_multi_stage (default: all)")
+    add(bench, "time the helpers against the docker command")
+    add(doctor, "say which Docker Engine can be used, what is wrong, and what to do")
+    add(stop, "stop the course's private engine")
+    add(clean, "remove all that the course made on the engine, and its state folder")
+    return parser
+
+
+def lab(options, extra):
+    """Open JupyterLab at the first notebook."""
+    from jupyterlab.labapp import LabApp
+
+    from helpers import engine
+
+    print(engine.describe(*engine.find()), flush=True)
+    os.chdir(environment.ROOT)
+    arguments = [f"--ServerApp.root_dir={environment.ROOT}", f"--LabApp.default_url=/lab/tree/{START}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--allow-root")
+    LabApp.launch_instance([*arguments, *extra])
+    return 0
+
+
+def test(options, extra):
+    """Check the code with ruff, then everything else with pytest."""
+    import subprocess
+
+    from helpers import engine
+
+    os.chdir(environment.ROOT)
+    print(engine.describe(*engine.find()), flush=True)  # held until this process ends
+    ruff = [sys.executable, "-m", "ruff"]
+    statuses = [
+        subprocess.run([*ruff, "check", "--quiet", "."]).returncode,
+        subprocess.run([*ruff, "format", "--check", "--quiet", "."]).returncode,
+        subprocess.run([sys.executable, "-m", "pytest", "--nbval", *extra]).returncode,
+    ]
+    if any(statuses[:2]):
+        print("ruff found something: ruff check . ; ruff format .", file=sys.stderr)
+    return max(statuses)
+
+
+def run(options, extra):
+    """Execute the notebooks."""
+    from helpers import engine, execute
+
+    print(engine.describe(*engine.find()), flush=True)
+    failures = execute.execute(options.notebooks, options.output)
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    if not failures:
+        print(f"all executed; read them in {options.output}")
+    return 1 if failures else 0
+
+
+def bench(options, extra):
+    """Time the helpers."""
+    from helpers import bench
+
+    return bench.main()
+
+
+def doctor(options, extra):
+    """Examine this machine."""
+    from helpers.engine import doctor
+
+    return doctor.main()
+
+
+def stop(options, extra):
+    """Stop the private engine."""
+    from helpers.engine import dockerd
+
+    print("the course's private engine is stopped" if dockerd.stop() else "no private engine of the course is running")
+    return 0
+
+
+def clean(options, extra):
+    """Remove what the course made."""
+    from helpers import cleaning
+
+    cleaning.clean_everything()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""The Python environment of the course: made once, in ``.venv``, or the active one. Standard library only."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from helpers import apt
+from helpers.errors import CourseError, message
+
+ROOT = Path(__file__).parents[1]
+VENV = ROOT / ".venv"
+UNFINISHED = VENV / "docker-course-unfinished"  # there while we make .venv: an interrupted one is made anew
+
+
+def enter(arguments):
+    """
+    Return when this Python has all that the course needs; else go on with ``arguments`` in one that has.
+
+    That is the active environment (virtual or conda) where it has everything, else ``.venv`` beside the README, which
+    is made if need be.
+
+    Raises:
+        CourseError: it could not be made; with pip's last words.
+
+    Example::
+
+        enter(["lab"])
+    """
+    here = Path(sys.prefix) == VENV
+    active = here or sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
+    lacking = missing()
+    if active and not lacking and not (here and UNFINISHED.exists()):
+        return
+    if active and not here:
+        print(f"The active environment lacks {', '.join(lacking)}: the course takes its own, {VENV.name}", flush=True)
+    python = _made()
+    command = [str(python), "-m", "helpers", *arguments]
+    os.chdir(ROOT)
+    if os.name == "nt":  # there, exec returns to the prompt at once
+        sys.exit(subprocess.run(command).returncode)
+    sys.stdout.flush()
+    os.execv(python, command)
+
+
+def missing():
+    """Return what this Python lacks of pyproject.toml's dependencies, the course itself included; empty when ready."""
+    import tomllib
+
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    lacking = [line for line in wanted if not _has(*re.fullmatch(r"([\w.-]+)>=([\d.]+)", line).groups())]
+    try:
+        where = metadata.distribution("docker-measured").read_text("direct_url.json") or ""
+    except metadata.PackageNotFoundError:
+        where = ""
+    return lacking if f'"{ROOT.as_uri()}"' in where else [*lacking, "the course itself"]
+
+
+def _has(name, bound):
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return _numbers(version) >= _numbers(bound)
+
+
+def _numbers(version):
+    return [int(number) for number in re.match(r"\d+(\.\d+)*", version)[0].split(".")]
+
+
+def _made():
+    """Make ``.venv`` complete; return its Python."""
+    python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if UNFINISHED.exists():
+        print(".venv was left unfinished: making it anew", flush=True)
+        shutil.rmtree(VENV)
+    elif python.exists() and _ready(python):
+        return python
+    ours = not VENV.exists()  # a .venv that somebody else made is added to, never emptied
+    if ours:
+        VENV.mkdir()
+        UNFINISHED.touch()
+    print(f"Setting up {VENV.name}: JupyterLab and the Docker SDK, about a minute, once", flush=True)
+    _create(python)
+    _pip_install(python)
+    if not _ready(python):
+        raise CourseError(
+            message("setting up .venv", "pip said done, and something is missing", f"delete {VENV}, try again")
+        )
+    if ours:
+        UNFINISHED.unlink()
+    return python
+
+
+def _ready(python):
+    check = "from helpers import environment; raise SystemExit(bool(environment.missing()))"
+    return subprocess.run([python, "-c", check], cwd=ROOT, capture_output=True).returncode == 0
+
+
+def _create(python):
+    if importlib.util.find_spec("ensurepip") is None:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        apt.install(f"python{version}-venv", why="this Python cannot make virtual environments")
+    command = [getattr(sys, "_base_executable", sys.executable), "-m", "venv", str(VENV)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode or not python.exists():
+        said = done.stderr or done.stdout
+        raise CourseError(message(" ".join(command), said, "mend what it says, then try again"))
+
+
+def _pip_install(python):
+    """Install the course and what it needs, with pip's lines as progress where somebody watches."""
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--editable", str(ROOT)]
+    said = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+        for line in pip.stdout:
+            said.append(line.rstrip())
+            if sys.stdout.isatty() and line.startswith(("Collecting", "Installing")):
+                print(f"\r  {line.strip()[:70]:<70}", end="", flush=True)
+    if sys.stdout.isatty():
+        print("\r" + " " * 72 + "\r", end="", flush=True)
+    if pip.returncode:
+        tail = "\n".join(said[-6:])
+        remedy = (
+            "can this computer reach https://pypi.org? Behind a proxy: export HTTPS_PROXY=http://…; where the proxy "
+            "has a certificate authority of its own: export PIP_CERT=/path/to/ca.pem; then try again"
+        )
+        raise CourseError(message(" ".join(command), tail, remedy))

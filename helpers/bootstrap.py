@@ -85,8 +85,7 @@ def _run(command, title):
             "is a Debian mirror reachable? On another system: pull the image where a registry answers, "
             "then docker save there and docker load here"
         )
-        raise CourseError(message(f"making a Debian image: {' '.join(command)}", "
-".join(said[-8:]), remedy))
+        raise CourseError(message(f"making a Debian image: {' '.join(command)}", "\n".join(said[-8:]), remedy))
 
 
 def _includes(suite):

@@ -132,10 +132,24 @@ def stop(options, extra):
 
 def clean(options, extra):
     """Remove what the course made."""
-    from helpers import cleaning
+    import shutil
 
-    cleaning.clean_everything()
-    return 0
+    from helpers import cleaning, state
+    from helpers.engine import dockerd, running
+    from helpers.engine.unavailable import Unavailable
+
+    status = 0
+    try:
+        counts = cleaning.clean(running.connect())
+        print("removed from the engine: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    except Unavailable as error:
+        print(f"no engine of this computer was cleaned: {error.reason}")
+        status = 0 if error.code in ("missing", "not running") else 1
+    if dockerd.remove():
+        print("removed: the course's private engine and all its data")
+    shutil.rmtree(state.folder())
+    print("removed: the course's state folder. What is left is this folder, with .venv in it: delete it by hand")
+    return status
 
 
 if __name__ == "__main__":

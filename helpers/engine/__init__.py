@@ -30,7 +30,7 @@ def connect(kind=None):
 
 
 def find(kind=None):
-    """Return ``(client, kind)`` of the first engine that answers, printing nothing; as ``connect``."""
+    """Return ``(client, kind)`` of the first engine that answers; print only what an explicit choice came to."""
     kind = kind or os.environ.get("COURSE_ENGINE")
     if kind and kind not in WAYS:
         raise CourseError(f"COURSE_ENGINE={kind} is unknown; next: choose one of {', '.join(WAYS)}, or unset it")
@@ -41,6 +41,8 @@ def find(kind=None):
         except Unavailable as error:
             failures[name] = error
         else:
+            if "running" in failures and running.address()[0] != "the default socket":
+                print(f"{failures['running'].reason}: another way is taken")
             client.api.timeout = 600  # a slow laptop: one answer may take minutes
             from helpers.cleaning import remove_expired
 

@@ -1,6 +1,7 @@
 """A private dockerd on Linux, as root: own data, own socket, own bridge, all under the course's state folder."""
 
 import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -55,16 +56,7 @@ def connect():
     """
     import docker
 
-    if sys.platform != "linux":
-        raise Unavailable(
-            "missing",
-            "a private dockerd needs Linux",
-            "install Docker Desktop (macOS, Windows), or WSL2 (Windows), or take the Binder link in the README",
-        )
-    if os.geteuid() != 0:
-        raise Unavailable(
-            "permission denied", "only root can start a dockerd", "sudo python3 -m helpers lab -- --allow-root"
-        )
+    _check()
     if not shutil.which("dockerd"):
         try:
             apt.install("docker.io", why="no Docker Engine is installed")
@@ -72,10 +64,8 @@ def connect():
             raise Unavailable(
                 "missing", str(error), "install Docker Engine: https://docs.docker.com/engine/install/"
             ) from error
-        try:
+        with contextlib.suppress(Unavailable):
             return running.connect()  # where systemd runs, installing the package has started its service
-        except Unavailable:
-            pass
     _hold()
     with _Lock("start.lock"):
         path = folder() / "docker.sock"
@@ -84,13 +74,44 @@ def connect():
     return docker.DockerClient(base_url=socket_url(), timeout=60)
 
 
-def _start(path):
+def look():
+    """
+    Return a client on the private engine if it runs, or None where ``connect`` can start it; start nothing.
+
+    Raises:
+        Unavailable: as ``connect``.
+    """
+    import docker
+
+    _check()
+    if running.answers(folder() / "docker.sock"):
+        return docker.DockerClient(base_url=socket_url(), timeout=60)
+    if not shutil.which("dockerd") and not apt.available():
+        raise Unavailable(
+            "missing", "no dockerd is installed", "install Docker Engine: https://docs.docker.com/engine/install/"
+        )
+    return None
+
+
+def _check():
+    """Raise Unavailable where no private dockerd can be: not Linux, not root, or beside another engine."""
+    if sys.platform != "linux":
+        raise Unavailable(
+            "missing",
+            "a private dockerd needs Linux",
+            "install Docker Desktop (macOS, Windows), or WSL2 (Windows), or take the Binder link in the README",
+        )
+    if os.geteuid() != 0:
+        raise Unavailable("permission denied", "only root can start a dockerd", "sudo python3 -m helpers lab")
     if running.answers(running.DEFAULT_SOCKET):
         raise Unavailable(
             "failed",
             f"a Docker Engine runs already ({running.DEFAULT_SOCKET}); a second one would rewrite its firewall rules",
             "use that one: unset COURSE_ENGINE and DOCKER_HOST",
         )
+
+
+def _start(path):
     if len(str(path)) > 90:
         raise Unavailable("failed", f"{path} is too long for a Unix socket", "set XDG_STATE_HOME to a shorter folder")
     here = folder()
@@ -161,6 +182,29 @@ def stop():
     """Stop the private engine and its containers; return whether one ran."""
     with _Lock("start.lock"):
         return _stop()
+
+
+def remove():
+    """
+    Stop the private engine and delete all its data; return whether there was one.
+
+    Raises:
+        CourseError: JupyterLab, a test or another process of the course still uses it.
+    """
+    import fcntl
+
+    if not (state.folder() / "engine").exists():
+        return False
+    with (folder() / "users.lock").open("w") as users:
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CourseError(
+                "the course's engine is in use; next: close JupyterLab, wait for tests, try again"
+            ) from None
+        stop()
+        shutil.rmtree(folder())
+    return True
 
 
 def _stop():

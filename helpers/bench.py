@@ -1,0 +1,75 @@
+"""What a helper costs: ``build`` and ``run`` against ``docker build`` and ``docker run``, interleaved."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from helpers import base_image, build, connect, run, table
+from helpers.errors import CourseError
+from helpers.images import _course_tag
+
+REPEATS = 15
+APP = Path(__file__).parents[1] / "notebooks" / "apps" / "first"
+
+
+def main():
+    """Print the medians; return 0 where each helper takes at most 1.05 of the command, else 1."""
+    rows = measure()
+    table(rows)
+    print(f"medians of {REPEATS}, interleaved; the build is cached, the container prints one line and is removed")
+    return 0 if all(row["ratio"] <= 1.05 for row in rows) else 1
+
+
+def measure():
+    """Return one row a helper: ``name``, ``helper_seconds``, ``command_seconds``, ``ratio``."""
+    if not shutil.which("docker"):
+        raise CourseError(
+            "there is no docker command to compare with; next: install it (Debian: docker-cli or docker.io)"
+        )
+    client = connect()
+    base = base_image(client, "debian:bookworm-slim")
+    image = build(client, APP, tag="course/first", base=base)
+    argument = f"BASE={_course_tag(base)}"
+    pairs = {
+        "build": (
+            lambda: build(client, APP, tag="course/first", base=base),
+            ["docker", "build", "--tag", "course/first", "--build-arg", argument, str(APP)],
+        ),
+        "run": (
+            lambda: run(client, image, remove=True),
+            ["docker", "run", "--rm", "--label", "org.docker-course=1", "course/first"],
+        ),
+    }
+    environment = {**os.environ, "DOCKER_HOST": _address(client), "DOCKER_BUILDKIT": "0"}
+    return [_row(name, helper, command, environment) for name, (helper, command) in pairs.items()]
+
+
+def _row(name, helper, command, environment):
+    times = {"helper": [], "command": []}
+    for _ in range(REPEATS):
+        times["helper"].append(_seconds(helper))
+        times["command"].append(
+            _seconds(lambda: subprocess.run(command, env=environment, check=True, capture_output=True))
+        )
+    helper_median, command_median = (statistics.median(times[who]) for who in ("helper", "command"))
+    return {
+        "name": name,
+        "helper_seconds": helper_median,
+        "command_seconds": command_median,
+        "ratio": helper_median / command_median,
+    }
+
+
+def _seconds(call):
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _address(client):
+    from helpers.engine import dockerd, running
+
+    return dockerd.socket_url() if dockerd.is_ours(client) else running.address()[1]

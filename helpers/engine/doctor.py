@@ -1,0 +1,134 @@
+"""python3 -m helpers doctor: every way to an engine and what an engine needs, looked at and left as it is."""
+
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from helpers import apt, engine
+from helpers.engine import dockerd, running
+from helpers.engine.unavailable import Unavailable
+
+ENOUGH_DISK = 5e9  # bytes; the images of all notebooks and what building them leaves
+PROBE = "debian:bookworm-slim"
+PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
+
+
+def main():
+    """Print what was found; return 0 where an engine answers or can be started, else 1."""
+    rows = examine()
+    for row in rows:
+        print(f"{row['state']:<8} {row['check']:<9} {row['said']}")
+        if row["next"]:
+            print(f"{'':<18} next: {row['next']}")
+    usable = any(row["check"] in engine.WAYS and row["state"] == "ok" for row in rows)
+    print("\nan engine can be used" if usable else "\nno engine can be used: take the first 'next' that suits you")
+    return 0 if usable else 1
+
+
+def examine():
+    """
+    Return one row a check: ``check``, ``state`` (ok, note, problem), ``said``, ``next`` (empty, or what to do).
+
+    Starts nothing and installs nothing. SDK calls: ``client.version``, ``client.info``,
+    ``client.api.inspect_distribution``.
+
+    Example::
+
+        table(examine(), ["check", "state", "said"])
+    """
+    source, url = running.address()
+    where = "its own environment" if Path(sys.prefix).name == ".venv" else "the active environment"
+    rows = [
+        _row("Python", "ok", f"{sys.version.split()[0]}, in {where}"),
+        _row("address", "ok", f"{url}, from {source}"),
+    ]
+    forced = os.environ.get("COURSE_ENGINE")
+    client = None
+    for kind, look in (("running", running.connect), ("dockerd", dockerd.look)):
+        if forced in (None, "", kind):
+            found, row = _way(kind, look)
+            rows.append(row)
+            client = client or found
+            if found:
+                break
+    rows += _proxies()
+    if client:
+        rows += [_disk(client), _registry(client)]
+    return rows
+
+
+def _way(kind, look):
+    try:
+        client = look()
+    except Unavailable as error:
+        return None, _row(kind, "problem", f"{error.code}: {error.reason}", error.remedy)
+    if client is None:
+        missing = "" if shutil.which("dockerd") else "; docker.io will be installed with apt-get for it"
+        return None, _row(kind, "ok", f"not started yet: lab, test and run start a private engine here{missing}")
+    return client, _row(kind, "ok", engine.describe(client, kind))
+
+
+def _disk(client):
+    info = client.info()
+    root = Path(info["DockerRootDir"])
+    local = client.api.base_url.startswith("http+docker") and "Desktop" not in info["OperatingSystem"]
+    if not (local and root.exists()):
+        return _row("disk", "note", "the engine's disk cannot be seen from here", "docker system df tells what is used")
+    free = shutil.disk_usage(root).free
+    said = f"{free / 1e9:.1f} GB free for images in {root}"
+    if free < ENOUGH_DISK:
+        remedy = f"free some: the course needs {ENOUGH_DISK / 1e9:.0f} GB (docker system df shows what images take)"
+        return _row("disk", "problem", f"{said}: nearly full", remedy)
+    return _row("disk", "ok", said)
+
+
+def _registry(client):
+    """Have the engine ask its registry for one manifest; nothing is pulled."""
+    import docker
+
+    try:
+        client.api.inspect_distribution(PROBE)
+    except docker.errors.APIError as error:
+        said, remedy = error.explanation or str(error), _without_registry()
+        if "toomanyrequests" in said:
+            remedy = f"docker login raises Docker Hub's limit. Without it: {remedy}"
+        elif "x509" in said:
+            remedy = f"the engine must trust your proxy (docs.docker.com/engine/security/certificates); {remedy}"
+        elif "proxyconnect" in said:
+            remedy = f"correct the engine's proxy (docs.docker.com/engine/daemon/proxy); {remedy}"
+        return _row("registry", "note", f"none answered for {PROBE}: {said.strip()}", remedy)
+    except OSError as error:  # no answer in time
+        return _row("registry", "note", f"no answer for {PROBE} in time: {error}", _without_registry())
+    return _row("registry", "ok", f"{PROBE} can be pulled")
+
+
+def _without_registry():
+    if shutil.which("mmdebstrap") or (apt.available() and os.geteuid() == 0):
+        return "nothing: base images are made from Debian packages"
+    if apt.available():
+        return f"base images are made from Debian packages, once you have run: {apt.command(['mmdebstrap'])}"
+    return "on a computer with a registry: docker pull and docker save; here: docker load"
+
+
+def _proxies():
+    """Return a row for each proxy that this environment names, and whether something listens there."""
+    rows = []
+    for name in PROXIES:
+        proxy = urlsplit(os.environ.get(name, ""))
+        if not proxy.hostname:
+            continue
+        shown = f"{name}={proxy.scheme}://{proxy.hostname}:{proxy.port or 80}"  # without its password
+        try:
+            socket.create_connection((proxy.hostname, proxy.port or 80), timeout=5).close()
+        except OSError as error:
+            rows.append(_row("proxy", "problem", f"{shown} does not answer: {error}", f"correct it, or unset {name}"))
+        else:
+            rows.append(_row("proxy", "ok", f"{shown} answers"))
+    return rows
+
+
+def _row(check, state, said, next=""):
+    return {"check": check, "state": state, "said": said, "next": next}

@@ -26,9 +26,7 @@ def main():
 def measure():
     """Return one row a helper: ``name``, ``helper_seconds``, ``command_seconds``, ``ratio``."""
     if not shutil.which("docker"):
-        raise CourseError(
-            "there is no docker command to compare with; next: install it (Debian: docker-cli or docker.io)"
-        )
+        raise CourseError("no docker command to compare with; next: install it (Debian: docker.io)")
     client = connect()
     base = base_image(client, "debian:bookworm-slim")
     image = build(client, APP, tag="course/first", base=base)

@@ -199,9 +199,7 @@ def remove():
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise CourseError(
-                "the course's engine is in use; next: close JupyterLab, wait for tests, try again"
-            ) from None
+            raise CourseError("the course's engine is in use; next: close JupyterLab, then try again") from None
         stop()
         shutil.rmtree(folder())
     return True

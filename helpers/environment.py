@@ -53,11 +53,8 @@ def missing():
 
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     lacking = [line for line in wanted if not _has(*re.fullmatch(r"([\w.-]+)>=([\d.]+)", line).groups())]
-    try:
-        where = metadata.distribution("docker-measured").read_text("direct_url.json") or ""
-    except metadata.PackageNotFoundError:
-        where = ""
-    return lacking if f'"{ROOT.as_uri()}"' in where else [*lacking, "the course itself"]
+    installed = (found.read_text("direct_url.json") or "" for found in metadata.distributions(name="docker-measured"))
+    return lacking if any(f'"{ROOT.as_uri()}"' in text for text in installed) else [*lacking, "the course itself"]
 
 
 def _has(name, bound):

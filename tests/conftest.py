@@ -1,6 +1,7 @@
 """Fixtures, and nbval's settings for the tests typed at the root."""
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,10 @@ def base(client):
 def test_objects(monkeypatch, request):
     """Label what a test makes with the test's name, so that its clean-up touches nothing else."""
     monkeypatch.setenv("JPY_SESSION_NAME", f"test-{request.node.name}")
+
+
+@pytest.fixture
+def state_home():
+    """Return a folder for XDG_STATE_HOME with a short name, since sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="dc-", ignore_cleanup_errors=True) as folder:
+        yield folder

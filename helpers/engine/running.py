@@ -1,6 +1,5 @@
 """The engine that runs already: DOCKER_HOST, the docker context, or the default socket."""
 
-import getpass
 import os
 import shutil
 import socket
@@ -123,8 +122,9 @@ def _group_remedy():
     if sys.platform != "linux":
         return "start Docker Desktop as this user"
     import grp
+    import pwd
 
-    user = getpass.getuser()
+    user = pwd.getpwuid(os.getuid()).pw_name
     try:
         group = grp.getgrnam("docker")
     except KeyError:

@@ -1,0 +1,44 @@
+"""Run Python apart from this machine's engines: a mount and a network namespace of its own, with an empty /run."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PREPARE = """
+import os, subprocess, sys
+subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+import docker, docker.context, tqdm  # before an ordinary user can no longer read them
+from helpers import engine, state
+from helpers.engine import doctor, dockerd, running
+
+def become_nobody():
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+    os.environ["HOME"] = "/nonexistent"
+"""
+
+needs_root = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="makes namespaces and engines of its own: Linux, as root"
+)
+
+
+def python(code, network=False, **environment):
+    """Return ``subprocess.CompletedProcess`` of Python code run apart; with ``network``, in this machine's network."""
+    return subprocess.run(
+        command(code, network), env=variables(environment), capture_output=True, text=True, timeout=120
+    )
+
+
+def command(code, network=False):
+    """Return the command line that runs Python code apart."""
+    unshare = ["unshare", "--mount"] if network else ["unshare", "--mount", "--net"]
+    return [*unshare, sys.executable, "-c", PREPARE + textwrap.dedent(code)]
+
+
+def variables(changes):
+    """Return this environment without what names an engine or a proxy, and with changes."""
+    left_out = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "COURSE_ENGINE", "XDG_STATE_HOME")
+    kept = {k: v for k, v in os.environ.items() if k not in left_out and not k.lower().endswith("_proxy")}
+    return {**kept, **changes}

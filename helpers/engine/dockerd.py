@@ -127,7 +127,7 @@ def _start(path):
         **({"bridge": BRIDGE} if bridge else {}),
     }
     (here / "daemon.json").write_text(json.dumps(settings, indent=2))
-    (here / "docker.pid").unlink(missing_ok=True)  # of an engine that was killed: nobody answers on its socket
+    _clear_after_a_killed_engine(here)
     with (here / "dockerd.log").open("w") as log:
         daemon = subprocess.Popen(
             ["dockerd", "--config-file", str(here / "daemon.json")],
@@ -171,12 +171,42 @@ def _add_bridge():
 
 def pid():
     """Return the process id of the private dockerd, or None when it does not run."""
+    return _alive(folder() / "docker.pid", str(folder() / "daemon.json"))
+
+
+def _alive(pid_file, argument):
+    """Return the number in a pid file if that process still is ours: its command line holds ``argument``."""
     try:
-        number = int((folder() / "docker.pid").read_text())
-        arguments = Path(f"/proc/{number}/cmdline").read_text()
+        number = int(pid_file.read_text())
+        arguments = Path(f"/proc/{number}/cmdline").read_text()  # empty when it is a zombie
     except (OSError, ValueError):
         return None
-    return number if str(folder() / "daemon.json") in arguments else None
+    return number if argument in arguments else None
+
+
+def _clear_after_a_killed_engine(here):
+    """End the containerd of a dockerd that was killed: a new one would wait for it; and remove their pid files."""
+    containerd = here / "exec" / "containerd" / "containerd.pid"
+    if number := _alive(containerd, str(here)):
+        _end(number)
+    for file in (containerd, here / "docker.pid"):
+        file.unlink(missing_ok=True)
+
+
+def _end(number):
+    """Ask a process to end, wait for it, and kill it after half a minute."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(number, signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if not Path(f"/proc/{number}/cmdline").read_text():
+                return
+        except OSError:
+            return
+        if time.monotonic() > deadline:
+            os.kill(number, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 def stop():
@@ -210,12 +240,7 @@ def _stop():
     number = pid()
     if number is None:
         return False
-    os.kill(number, signal.SIGTERM)
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{number}").exists() and Path(f"/proc/{number}/stat").read_text().split(") ")[1][0] != "Z":
-        if time.monotonic() > deadline:
-            os.kill(number, signal.SIGKILL)
-        time.sleep(0.05)
+    _end(number)
     if shutil.which("ip"):
         subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True)
     return True

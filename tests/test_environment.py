@@ -1,0 +1,161 @@
+"""The environment is made once, survives interruption, and never empties what somebody else made."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import apart
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """Return a copy of the course that needs one small package only, so that pip is quick."""
+    copy = tmp_path / "course"
+    shutil.copytree(ROOT / "helpers", copy / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    text = (ROOT / "pyproject.toml").read_text().replace('readme = "README.md"\n', "")
+    before, _, rest = text.partition("dependencies = [")
+    (copy / "pyproject.toml").write_text(f'{before}dependencies = ["tqdm>=4.66"]{rest.partition("]")[2]}')
+    return copy
+
+
+def helpers(clone, *arguments, **variables):
+    """Run ``python3 -m helpers`` in a clone, outside any virtual environment, with a state folder of its own."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "CONDA_PREFIX", "COURSE_ENGINE")}
+    return subprocess.run(
+        [sys._base_executable, "-m", "helpers", *arguments],
+        cwd=clone,
+        env={**kept, "XDG_STATE_HOME": str(clone / "state"), **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_made_once_then_quick(clone):
+    """The first command sets up, the second one just runs; a move of the folder and a new dependency are seen."""
+    first = helpers(clone, "stop")
+    assert first.returncode == 0, first.stderr
+    assert "Setting up .venv" in first.stdout and "no private engine" in first.stdout
+    second = helpers(clone, "stop")
+    assert second.stdout.strip() == "no private engine of the course is running"
+    moved = clone.rename(clone.with_name("moved"))
+    project = moved / "pyproject.toml"
+    project.write_text(project.read_text().replace('"tqdm>=4.66"', '"tqdm>=4.66", "iniconfig>=2.0"'))
+    third = helpers(moved, "stop")
+    assert third.returncode == 0 and "Setting up .venv" in third.stdout, third.stderr
+    assert subprocess.run([moved / ".venv" / "bin" / "python", "-c", "import helpers, iniconfig"]).returncode == 0
+
+
+def test_interrupted_then_made_anew(clone):
+    """Ctrl-C while pip works: the next command says so, starts over and succeeds."""
+    process = subprocess.Popen(
+        [sys._base_executable, "-m", "helpers", "stop"],
+        cwd=clone,
+        env={**os.environ, "XDG_STATE_HOME": str(clone / "state")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (clone / ".venv" / "bin" / "pip").exists():
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
+    done = helpers(clone, "stop")
+    assert done.returncode == 0 and "left unfinished" in done.stdout, done.stderr
+
+
+def test_an_environment_that_somebody_else_made_is_added_to(clone):
+    """A .venv with other things in it keeps them."""
+    subprocess.run([sys._base_executable, "-m", "venv", "--without-pip", clone / ".venv"], check=True)
+    own = clone / ".venv" / "thesis.txt"
+    own.write_text("years of work")
+    done = helpers(clone, "stop")
+    assert done.returncode == 0, done.stderr
+    assert own.read_text() == "years of work"
+
+
+def test_no_package_index(clone):
+    """Without a way to PyPI: pip's own words, and what to set behind a proxy."""
+    done = helpers(
+        clone, "stop", PIP_INDEX_URL="https://127.0.0.1:9/simple", PIP_CONFIG_FILE=os.devnull, PIP_RETRIES="0"
+    )
+    assert done.returncode == 1
+    assert "pip install" in done.stderr and "HTTPS_PROXY" in done.stderr and "PIP_CERT" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_active_environment_is_used_when_it_has_everything():
+    """In the environment that runs these tests, a command needs no other one."""
+    code = "from helpers import environment; print(environment.missing())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_an_old_python_is_told_so():
+    """Python 3.10 and older get one sentence, not a syntax error."""
+    code = "import sys, runpy; sys.version_info = (3, 9, 2); runpy.run_module('helpers', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The course needs Python 3.11 or newer; this is Python 3.9")
+
+
+@pytest.mark.parametrize("name", ["__main__.py", "__init__.py"])
+def test_an_old_python_can_read_the_first_lines(name):
+    """What runs before the version is looked at has to be in the grammar of old Pythons."""
+    import ast
+
+    ast.parse((ROOT / "helpers" / name).read_text(), feature_version=(3, 7))
+
+
+def test_standard_library_only_until_the_environment_exists():
+    """The command line, set-up and diagnosis of it load nothing that has to be installed."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import helpers, helpers.__main__, helpers.apt"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_loads_nothing():
+    """docker-py and matplotlib load when a name is first used."""
+    code = "import sys, helpers; print([m for m in ('docker', 'matplotlib', 'tqdm', 'requests') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+@apart.needs_root
+def test_an_ordinary_user_is_told_the_command(tmp_path):
+    """Only root installs packages; anybody else gets the line to type."""
+    code = """
+        from helpers import apt
+        become_nobody()
+        try:
+            apt.install("docker.io", why="no Docker Engine is installed")
+        except Exception as error:
+            print(type(error).__name__, error)
+    """
+    done = apart.python(code)
+    assert done.stdout.startswith("CourseError no Docker Engine is installed")
+    assert "sudo apt-get update && sudo apt-get install --yes docker.io" in done.stdout
+
+
+@apart.needs_root
+def test_an_apt_that_fails_is_quoted(tmp_path):
+    """A package that no archive has: apt's own words and the command to try by hand."""
+    code = """
+        from helpers import apt
+        try:
+            apt.install("no-such-package-of-the-course", why="a test")
+        except Exception as error:
+            print(type(error).__name__, error)
+    """
+    done = apart.python(code, network=True)
+    assert "CourseError" in done.stdout and "Unable to locate package no-such-package-of-the-course" in done.stdout
+    assert "try it by hand" in done.stdout

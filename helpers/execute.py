@@ -8,6 +8,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
+from helpers.errors import CourseError
 from helpers.progress import progress
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -24,7 +25,10 @@ def execute(names=(), output=None):
 
         failures = execute(output="/tmp/course")
     """
-    paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not names or path.stem in names]
+    there = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    if unknown := [name for name in names if name not in there]:
+        raise CourseError(f"no notebook {', '.join(unknown)}; next: choose from {', '.join(there)}")
+    paths = [path for name, path in there.items() if not names or name in names]
     if output:
         Path(output).mkdir(parents=True, exist_ok=True)
     failures = []

@@ -1,6 +1,7 @@
 """Containers: run one safely, and find the address of what it serves."""
 
 import contextlib
+import re
 import secrets
 import time
 import urllib.error
@@ -21,7 +22,8 @@ def run(client, image, command=None, **sdk_arguments):
 
     Limits, unless given otherwise: 512 MB of memory, 256 processes, 1 MB of log; published ports are open on
     127.0.0.1 only; a detached container ends with ``cleanup``, or after an hour. An interrupted run removes its
-    container. SDK call: ``client.containers.run``.
+    container. With ``detach`` and ``stdin_open``, the container's input ends when you close yours.
+    SDK calls: ``client.containers.run``; for the last, ``client.containers.create`` and ``container.start``.
 
     Raises:
         docker.errors.ContainerError: the command ended with another status than 0.
@@ -41,7 +43,12 @@ def run(client, image, command=None, **sdk_arguments):
     options["labels"] = {**labels(), **(sdk_arguments.get("labels") or {})}
     if options.get("ports"):
         options["ports"] = {port: _on_loopback(binding) for port, binding in options["ports"].items()}
+    name = image if isinstance(image, str) else next(iter(image.tags), image.short_id)
     try:
+        if options.get("detach") and options.get("stdin_open"):  # run(detach=True) never ends a container's input
+            container = client.containers.create(image, command, **{**options, "detach": False})
+            container.start()
+            return container
         return client.containers.run(image, command, **options)
     except KeyboardInterrupt:
         _remove(client, options["name"])
@@ -49,12 +56,12 @@ def run(client, image, command=None, **sdk_arguments):
     except docker.errors.ContainerError as error:
         said = (error.stderr or b"").decode(errors="replace") or f"exit status {error.exit_status}"
         raise explain(
-            error, f"docker run {error.image}: {error.command or 'its own command'}", said, _exit_advice(error)
+            error, f"docker run {name}: {error.command or 'its own command'}", said, _exit_advice(error)
         ) from None
     except docker.errors.APIError as error:
         if not isinstance(error, docker.errors.ImageNotFound):
             _remove(client, options["name"])  # made, and could not be started
-        raise explain(error, f"docker run {image}", error.explanation, _run_advice(error)) from None
+        raise explain(error, f"docker run {name}", error.explanation, _run_advice(error)) from None
 
 
 def labels():
@@ -81,6 +88,8 @@ def _remove(client, name):
 
 
 def _exit_advice(error):
+    if re.search(rb"exec \S+: no such file or directory", error.stderr or b""):
+        return "the program is there, its loader or C library is not: link it statically, or take a base that has them"
     meaning = {
         125: "the engine could not run it",
         126: "the command is there and is not executable",

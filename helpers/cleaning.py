@@ -18,7 +18,7 @@ def cleanup(client):
         cleanup(client)
     """
     counts = remove_objects(client, f"{state.NOTEBOOK_LABEL}={state.notebook()}")
-    print("removed: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    print("removed: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
 
 
 def remove_objects(client, label):

@@ -66,19 +66,24 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
     figure, ax = plt.subplots(figsize=(8, 1.3 + 0.5 * len(rows)), layout="constrained")
     bars = ax.barh(names, values, color=COLOURS[0], height=0.6)
     labels = [
-        _cell(column, value) + ("" if value == largest else f"  ({largest / value:,.3g} times less)")
+        _cell(column, value) + ("" if value == largest else f"  ({_ratio(largest / value)} times less)")
         for value in values
     ]
     ax.bar_label(bars, labels, padding=4)
     ax.invert_yaxis()
     if log:
         ax.set_xscale("log")
-        ax.set_xlim(min(values) / 10, largest * 300)
+        left = min(values) / 10
+        ax.set_xlim(left, largest * (largest / left) ** 0.3)
     else:
         ax.set_xlim(0, largest * 1.4)
     _axis(ax, column, log)
     _finish(figure, ax, title, note)
     return ax
+
+
+def _ratio(ratio):
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
 def plot_layers(images, title="", note="", smallest=0.02):

@@ -167,11 +167,12 @@ def _follow(events, title, log, made):
 
 
 def _build_error(said, log, path, tag):
-    step = next((line for line in reversed(log) if line.startswith("Step ")), "before the first step")
+    step = next((line for line in reversed(log) if line.startswith("Step ")), "")
     since = log[log.index(step) + 1 :] if step in log else []
     tail = "\n".join([*since[-8:], said.strip()])
-    error = docker.errors.BuildError(f"{step.strip()}: {said.strip()}", list(log))
-    return explain(error, f"docker build -t {tag} {path} stopped at: {step.strip()}", tail, _build_advice(said))
+    where = f"at {step.strip()}" if step else "before its first step"
+    error = docker.errors.BuildError(f"{where}: {said.strip()}", list(log))
+    return explain(error, f"docker build -t {tag} {path} stopped {where}", tail, _build_advice(said))
 
 
 def _build_advice(said):
@@ -240,7 +241,8 @@ def _instruction(entry):
     text = re.sub(r"\s*# buildkit$", "", text)
     text = re.sub(r"^/bin/(?:ba)?sh -c #\(nop\)\s+", "", text)
     text = re.sub(r"^(?:RUN )?/bin/(?:ba)?sh -c ", "RUN ", text)
-    return " ".join(text.split()) or entry.get("Comment") or "base"
+    imported = (entry.get("Comment") or "").startswith("Imported from")  # docker import, of a bootstrapped base
+    return "base image" if imported else " ".join(text.split()) or entry.get("Comment") or "base image"
 
 
 def compare(images, compressed=False):

@@ -1,0 +1,7 @@
+"""Addresses below /demo/."""
+
+from django.urls import path
+
+from demo import views
+
+urlpatterns = [path("", views.index)]

@@ -129,10 +129,10 @@ def build(client, path, tag, base=None, **sdk_arguments):
     try:
         events = client.api.build(path=str(path), tag=tag, buildargs=buildargs, decode=True, **options)
         image_id = _follow(events, f"building {tag}", log, made)
-    except docker.errors.APIError as error:  # the Dockerfile or a name could not be read: nothing was run
-        raise _build_error(error.explanation or str(error), log, path, tag) from None
     except docker.errors.BuildError as error:
         raise _build_error(error.msg, log, path, tag) from None
+    except docker.errors.DockerException as error:  # the Dockerfile or a name could not be read: nothing was run
+        raise _build_error(getattr(error, "explanation", None) or str(error), log, path, tag) from None
     finally:
         remember(made)
     return client.images.get(image_id)

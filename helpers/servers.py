@@ -1,0 +1,103 @@
+"""A fresh server to practise on: Debian with systemd, played by a container."""
+
+import secrets
+
+import docker
+
+from helpers.bootstrap import BASES
+from helpers.containers import labels, run, url
+from helpers.errors import CourseError, explain, message
+from helpers.images import base_image, build
+
+HELLO = "hello-world"
+READY = """
+mount -o remount,rw /proc/sys
+test -d /sys/fs/cgroup/systemd || mount -o remount,rw /sys/fs/cgroup
+timeout 60 sh -c 'until systemctl list-units >/dev/null 2>&1; do sleep 0.1; done; systemctl is-system-running --wait'
+"""
+
+
+def server(client):
+    """
+    Start a fresh Debian server and return its container, as soon as systemd is up.
+
+    It has a user ``ubuntu`` who may use sudo, and its own archive of packages, so that ``apt install docker.io`` works
+    without a network. A registry with ``hello-world`` stands beside it, where its Docker looks first. ``cleanup``
+    removes all of it. SDK calls: ``client.networks.create``, ``client.volumes.create``, ``client.containers.run``,
+    ``container.exec_run``.
+
+    Raises:
+        CourseError: this engine lets no container run systemd; with its reason.
+
+    Example::
+
+        machine = server(client)
+        machine.exec_run(["sudo", "apt", "update"], user="ubuntu")
+    """
+    image = build(client, BASES / "server", tag="course/server", base=base_image(client, "debian:bookworm-slim"))
+    network = client.networks.create(f"course-{secrets.token_hex(4)}", labels=labels())
+    _registry(client, network)
+    volume = client.volumes.create(labels=labels())
+    volumes = {volume.name: {"bind": "/var/lib/docker", "mode": "rw"}}
+    options = {}
+    if client.info().get("CgroupVersion", "1") == "1":
+        volumes["/sys/fs/cgroup"] = {"bind": "/sys/fs/cgroup", "mode": "rw"}
+        options["cgroupns"] = "host"
+    else:
+        options["cgroupns"] = "private"
+    try:
+        machine = run(
+            client,
+            image,
+            detach=True,
+            hostname="server",
+            network=network.name,
+            volumes=volumes,
+            tmpfs={"/run": "", "/run/lock": "", "/tmp": "exec"},
+            cap_add=["ALL"],
+            cap_drop=["SYS_RESOURCE"],  # not needed, and some engines may not give it
+            security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+            mem_limit="1g",
+            pids_limit=1024,
+            **options,
+        )
+    except docker.errors.APIError as error:
+        raise explain(error, "starting a server with systemd", error.explanation, _advice()) from None
+    _wait(machine)
+    return machine
+
+
+def _registry(client, network):
+    """Start a registry in the network, with hello-world pushed to it."""
+    hello = base_image(client, HELLO)
+    registry = run(client, base_image(client, "registry:2"), detach=True, ports={"5000/tcp": None})
+    network.connect(registry, aliases=["registry"])
+    repository = f"{url(registry, 5000).removeprefix('http://')}/library/{HELLO}"
+    hello.tag(repository, "latest")
+    try:
+        for event in client.images.push(repository, tag="latest", stream=True, decode=True):
+            if "error" in event:
+                raise CourseError(message(f"docker push {repository}", event["error"], "python3 -m helpers doctor"))
+    finally:
+        client.images.remove(f"{repository}:latest")
+
+
+def _wait(machine):
+    """Wait until systemd has started what it starts; a container that ended tells why in its log."""
+    machine.reload()
+    said = machine.logs(tail=5).decode(errors="replace").strip()
+    if machine.status == "running":
+        try:
+            said = machine.exec_run(["sh", "-c", READY]).output.decode(errors="replace").strip()
+        except docker.errors.APIError as error:  # it ended meanwhile
+            said = error.explanation
+        if said.endswith(("running", "degraded")):
+            return
+    raise CourseError(message("starting a server with systemd", said or "it ended at once", _advice()))
+
+
+def _advice():
+    return (
+        "this engine lets no container act as a machine (rootless, or locked down). The parts of the notebook after "
+        "'On your own engine' work without it"
+    )

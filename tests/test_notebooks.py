@@ -1,0 +1,232 @@
+"""The rules that every notebook keeps, and that nbval really compares."""
+
+import configparser
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+IGNORED = "nbval-ignore-output"
+PATH_OF_A_MACHINE = re.compile(r"(?<![\w./])/(?:root|home|tmp|srv|work|Users|mnt|opt)/[\w.-]+")
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    """Return a notebook as JSON."""
+    return json.loads(path.read_text())
+
+
+def cells(path, kind):
+    """Return ``(position, text, cell)`` of the cells of one kind."""
+    found = enumerate(read(path)["cells"], start=1)
+    return [(n, "".join(cell["source"]), cell) for n, cell in found if cell["cell_type"] == kind]
+
+
+def tags(cell):
+    """Return a cell's tags."""
+    return cell["metadata"].get("tags", [])
+
+
+def output_text(cell):
+    """Return all that a cell printed, showed or raised, without pictures."""
+    parts = []
+    for output in cell["outputs"]:
+        parts += ["".join(output.get("text", "")), output.get("evalue", ""), *output.get("traceback", [])]
+        parts += ["".join(data) for kind, data in output.get("data", {}).items() if kind.startswith("text/")]
+    return "\n".join(parts)
+
+
+def test_there_are_notebooks():
+    """The parametrised tests below have something to hold."""
+    assert [path.stem[:2] for path in NOTEBOOKS][:1] == ["00"] and len(NOTEBOOKS) >= 5
+
+
+@every_notebook
+def test_stored_executed_in_order(path):
+    """Counts go from 1 to n: nbval compares nothing in a cell without one."""
+    counts = [cell["execution_count"] for _, _, cell in cells(path, "code")]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@every_notebook
+def test_errors_are_meant(path):
+    """A stored error stands only where the cell says so, and a cell that says so has one."""
+    for n, _, cell in cells(path, "code"):
+        raised = any(output["output_type"] == "error" for output in cell["outputs"])
+        assert raised == ("raises-exception" in tags(cell)), f"cell {n}"
+
+
+@every_notebook
+def test_no_traceback_of_a_helper(path):
+    """A learner sees sentences, not the inside of the helpers."""
+    for n, _, cell in cells(path, "code"):
+        assert "Traceback" not in output_text(cell), f"cell {n}"
+
+
+@every_notebook
+def test_at_most_a_quarter_of_the_outputs_is_ignored(path):
+    """What is not compared is the exception."""
+    code = cells(path, "code")
+    ignored = [n for n, _, cell in code if IGNORED in tags(cell)]
+    assert len(ignored) <= len(code) / 4, f"cells {ignored} of {len(code)}"
+
+
+@every_notebook
+def test_no_unknown_tags(path):
+    """Other tags of nbval would take checks away."""
+    for n, _, cell in cells(path, "code"):
+        assert set(tags(cell)) <= {IGNORED, "raises-exception"}, f"cell {n}"
+
+
+@every_notebook
+def test_code_cells_are_short(path):
+    """At most ten lines."""
+    for n, text, _ in cells(path, "code"):
+        assert 1 <= len(text.splitlines()) <= 10, f"cell {n}"
+
+
+@every_notebook
+def test_prose_cells_are_short(path):
+    """At most eighty words."""
+    for n, text, _ in cells(path, "markdown"):
+        assert len(text.split()) <= 80, f"cell {n}: {len(text.split())} words"
+
+
+@every_notebook
+def test_headings(path):
+    """One title, at the top, and no level left out."""
+    text = "\n".join(text for _, text, _ in cells(path, "markdown"))
+    levels = [len(mark) for mark in re.findall(r"^(#+) ", text, re.MULTILINE)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+@every_notebook
+def test_form(path):
+    """What one will do, a guess to make, what one did, and a clean end."""
+    prose = "\n".join(text for _, text, _ in cells(path, "markdown"))
+    assert "You will" in prose and "**Predict" in prose and "## What you did" in prose
+    assert cells(path, "code")[-1][1] == "cleanup(client)"
+
+
+@every_notebook
+def test_the_verbs_come_back_in_past_tense(path):
+    """As many bold verbs at the end as at the start."""
+    prose = [text for _, text, _ in cells(path, "markdown")]
+    will = next(text for text in prose if text.startswith("You will"))
+    did = next(text for text in prose if text.startswith("## What you did"))
+    assert len(re.findall(r"^- \*\*", will, re.MULTILINE)) == len(re.findall(r"^- You \*\*", did, re.MULTILINE)) == 3
+
+
+@every_notebook
+def test_links_lead_somewhere(path):
+    """Relative links name files that are there."""
+    for n, text, _ in cells(path, "markdown"):
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert target.startswith("https://") or (path.parent / target).exists(), f"cell {n}: {target}"
+
+
+@every_notebook
+def test_metadata(path):
+    """No widget state, one kernel name for all, every cell with an id of its own."""
+    notebook = read(path)
+    assert "widgets" not in notebook["metadata"]
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
+
+
+@every_notebook
+def test_no_paths_of_a_machine_in_stored_outputs(path):
+    """Outputs are the same on every computer."""
+    for n, _, cell in cells(path, "code"):
+        assert not PATH_OF_A_MACHINE.findall(output_text(cell)), f"cell {n}"
+
+
+@every_notebook
+def test_apps_and_helpers_by_public_names(path):
+    """Notebooks use the package's public names and the SDK, never a room of the house."""
+    import helpers
+
+    code = "\n".join(text for _, text, _ in cells(path, "code"))
+    assert not re.findall(r"helpers\.\w+", code)
+    for names in re.findall(r"^from helpers import \(?([\w,\s]+?)\)?$", code, re.MULTILINE):
+        assert set(names.replace("\n", " ").replace(",", " ").split()) <= set(helpers.__all__)
+
+
+def test_each_line_of_the_sanitiser_matches_something():
+    """A pattern that matches nothing hides something one day."""
+    parser = configparser.RawConfigParser()
+    parser.read(ROOT / "tests" / "sanitize.cfg")
+    compared = "\n".join(
+        output_text(cell) for path in NOTEBOOKS for _, _, cell in cells(path, "code") if IGNORED not in tags(cell)
+    )
+    for section in parser.sections():
+        assert re.search(parser[section]["regex"], compared), section
+
+
+def test_the_conda_environment_has_the_same_packages():
+    """environment.yml and pyproject.toml name the same packages with the same bounds."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "environment.yml").read_text()
+    lines = [re.sub(r"\s*#.*", "", line).strip() for line in text.partition("dependencies:")[2].splitlines()]
+    packages = {line.removeprefix("- ") for line in lines if line and line not in ("- pip", "- pip:", "- -e .")}
+    assert packages == {*project["dependencies"], f"python{project['requires-python']}"}
+
+
+def dockerfiles():
+    """Return every Dockerfile of the course."""
+    return sorted(
+        [*(ROOT / "notebooks" / "apps").rglob("Dockerfile*"), *(ROOT / "helpers" / "bases").rglob("Dockerfile*")]
+    )
+
+
+@pytest.mark.parametrize("path", dockerfiles(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_each_stage_carries_the_label(path):
+    """What a build leaves without a name is found again by its label."""
+    stages = re.split(r"^FROM ", path.read_text(), flags=re.MULTILINE)[1:]
+    assert stages and all("\nLABEL org.docker-course=1\n" in stage for stage in stages)
+
+
+NOTEBOOK = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": 1,
+            "id": "a",
+            "metadata": {},
+            "outputs": [{"name": "stdout", "output_type": "stream", "text": ["42\n"]}],
+            "source": ["print(6 * 7)"],
+        }
+    ],
+    "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+
+@pytest.mark.parametrize("where", ["in notebooks/", "one file"])
+def test_nbval_fails_after_an_edit(tmp_path, where):
+    """A cell that computes something else fails, by name, wherever pytest is typed."""
+    for name in ("tests/nbval_settings.py", "tests/sanitize.cfg", "notebooks/conftest.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    notebook = tmp_path / "notebooks" / "sums.ipynb"
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider"]
+    folder = tmp_path / "notebooks" if where == "in notebooks/" else tmp_path
+    command += [] if where == "in notebooks/" else [str(notebook)]
+    for source, status in (("print(6 * 7)", 0), ("print(6 * 8)", 1)):
+        NOTEBOOK["cells"][0]["source"] = [source]
+        notebook.write_text(json.dumps(NOTEBOOK))
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == status, done.stdout
+    assert "sums.ipynb::Cell 0" in done.stdout and "print(6 * 8)" in done.stdout

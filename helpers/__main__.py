@@ -142,7 +142,10 @@ def clean(options, extra):
     if os.environ.get("COURSE_ENGINE") in (None, "", "running"):
         try:
             counts = cleaning.clean(running.connect())
+            kept = counts.pop("kept")
             print("removed from the engine: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
+            if kept:
+                print(f"left, since containers or images of yours need them: {', '.join(kept)}")
         except Unavailable as error:
             print(f"no engine of this computer was cleaned: {error.reason}")
             status = 0 if error.code in ("missing", "not running") else 1

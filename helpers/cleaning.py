@@ -1,5 +1,6 @@
 """Remove what the course made, and nothing else."""
 
+import re
 import time
 
 import docker
@@ -42,9 +43,10 @@ def remove_expired(client):
 
 def clean(client):
     """
-    Remove everything of the course from an engine: containers, networks, volumes, and images by label, name and memory.
+    Remove everything of the course from an engine: containers, networks, volumes, and images by name, label and memory.
 
-    Returns counts of ``containers``, ``networks``, ``volumes`` and ``images``. SDK calls: as ``cleanup``, and
+    Returns counts of ``containers``, ``networks``, ``volumes`` and ``images``, and in ``kept`` the names of images that
+    stay because a container or an image of somebody else needs them. SDK calls: as ``cleanup``, and
     ``client.images.list``, ``client.api.remove_image``.
 
     Example::
@@ -55,20 +57,24 @@ def clean(client):
     before = _image_ids(client)
     made = state.folder() / "built-images"
     remembered = set(made.read_text().split()) if made.exists() else set()
-    while removed := sum(_remove_image(client, name) for name in _course_images(client, remembered)):
-        if not removed:
-            break
+    while any([_remove_image(client, name) for name in _course_images(client, remembered)]):
+        pass  # what was needed by a removed image can be removed now
     made.unlink(missing_ok=True)
-    return {**counts, "images": len(before - _image_ids(client))}
+    kept = sorted(name for name in _course_images(client, set()) if not name.startswith("sha256:"))
+    return {**counts, "images": len(before - _image_ids(client)), "kept": kept}
 
 
 def _course_images(client, remembered):
-    """Return what to remove: ``course/*`` names, all names of labelled images, and unnamed images that we built."""
+    """
+    Return what to remove: names ``course/*``, also behind a registry's, and unnamed images that are labelled or ours.
+
+    No other name is: an image that a learner built on one of ours has inherited its label.
+    """
     names = []
     for image in client.images.list(all=True):
-        ours = state.LABEL in (image.labels or {})
-        names += [tag for tag in image.tags if ours or tag.startswith("course/")]
-        if not image.tags and (ours or image.id.removeprefix("sha256:")[:12] in remembered):
+        names += [tag for tag in image.tags if re.match(r"([^/]*[.:][^/]*/)?course/", tag)]
+        ours = state.LABEL in (image.labels or {}) or image.id.removeprefix("sha256:")[:12] in remembered
+        if ours and not image.tags:
             names.append(image.id)
     return names
 

@@ -42,8 +42,7 @@ def base_image(client, name, with_host_settings=False):
 
 
 def _find(client, name):
-    repository, _, tag = name.partition(":")
-    course_name = f"course/{repository}:{tag or 'latest'}"
+    course_name = _course_name(name)
     for candidate, origin in ((course_name, "here already"), (name, "an image that you had already")):
         try:
             image = client.images.get(candidate)
@@ -70,6 +69,15 @@ def _find(client, name):
     client.images.get(name).tag(course_name)
     client.images.remove(name)  # only the name: nothing but course/* stays on this engine
     return client.images.get(course_name), f"pulled as {name}"
+
+
+def _course_name(name):
+    """Return ``course/…`` for a name, without the registry that it may begin with."""
+    repository, tag = docker.utils.parse_repository_tag(name)
+    registry, slash, path = repository.partition("/")
+    if slash and (registry == "localhost" or re.search("[.:]", registry)):
+        repository = path
+    return f"course/{repository.removeprefix('course/')}:{tag or 'latest'}"
 
 
 def pull(client, name):

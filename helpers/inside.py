@@ -9,6 +9,13 @@ from helpers import state
 from helpers.images import size
 from helpers.progress import progress
 
+PUT_IN_BY_THE_ENGINE = {
+    ".dockerenv",
+    "dev/console",
+    "etc/hostname",
+    "etc/hosts",
+    "etc/resolv.conf",
+}  # empty, in any export
 SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "csh", "tcsh", "fish", "busybox"}
 
 
@@ -36,7 +43,7 @@ def _count(row, member, read):
     folder, _, name = member.name.rpartition("/")
     if name in SHELLS and (member.isfile() or member.issym() or member.islnk()) and folder.endswith("bin"):
         row["shells"].add(name)
-    if not member.isfile():
+    if not member.isfile() or (member.name in PUT_IN_BY_THE_ENGINE and not member.size):
         return
     row["files"] += 1
     row["bytes"] += member.size

@@ -27,7 +27,7 @@ def server(client):
     ``container.exec_run``.
 
     Raises:
-        CourseError: this engine lets no container run systemd; with its reason.
+        docker.errors.APIError, CourseError: this engine lets no container run systemd; with its reason.
 
     Example::
 
@@ -37,6 +37,13 @@ def server(client):
     image = build(client, BASES / "server", tag="course/server", base=base_image(client, "debian:bookworm-slim"))
     network = client.networks.create(f"course-{secrets.token_hex(4)}", labels=labels())
     _registry(client, network)
+    machine = start(client, image, network)
+    wait(machine)
+    return machine
+
+
+def start(client, image, network):
+    """Run an image with systemd as process 1: more rights than usual, though not all, and a volume for its Docker."""
     volume = client.volumes.create(labels=labels())
     volumes = {volume.name: {"bind": "/var/lib/docker", "mode": "rw"}}
     options = {}
@@ -46,7 +53,7 @@ def server(client):
     else:
         options["cgroupns"] = "private"
     try:
-        machine = run(
+        return run(
             client,
             image,
             detach=True,
@@ -63,8 +70,6 @@ def server(client):
         )
     except docker.errors.APIError as error:
         raise explain(error, "starting a server with systemd", error.explanation, _advice()) from None
-    _wait(machine)
-    return machine
 
 
 def _registry(client, network):
@@ -82,7 +87,7 @@ def _registry(client, network):
         client.images.remove(f"{repository}:latest")
 
 
-def _wait(machine):
+def wait(machine):
     """Wait until systemd has started what it starts; a container that ended tells why in its log."""
     machine.reload()
     said = machine.logs(tail=5).decode(errors="replace").strip()

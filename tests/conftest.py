@@ -35,8 +35,13 @@ def base(client):
 
 @pytest.fixture(autouse=True)
 def test_objects(monkeypatch, request):
-    """Label what a test makes with the test's name, so that its clean-up touches nothing else."""
+    """Label what a test makes with the test's name, and remove it at its end."""
     monkeypatch.setenv("JPY_SESSION_NAME", f"test-{request.node.name}")
+    yield
+    if "client" in request.fixturenames:
+        from helpers import cleanup
+
+        cleanup(request.getfixturevalue("client"))
 
 
 @pytest.fixture

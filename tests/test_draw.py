@@ -1,0 +1,123 @@
+"""Tables and plots: rows in, text or Axes out."""
+
+import matplotlib.pyplot as plt
+import pytest
+
+from helpers import plot_bars, plot_layers, table
+from helpers.draw import human
+
+ROWS = [{"name": "single", "bytes": 1_120_000_000}, {"name": "two stages", "bytes": 1_860_000}]
+LAYERS = {
+    "single": [
+        {"instruction": "base image", "bytes": 72_000_000},
+        {"instruction": "RUN apt-get install", "bytes": 900_000_000},
+        {"instruction": "COPY a", "bytes": 10},
+        {"instruction": "CMD", "bytes": 0},
+    ],
+    "two": [{"instruction": "base image", "bytes": 72_000_000}, {"instruction": "COPY b", "bytes": 60_000_000}],
+}
+
+
+@pytest.fixture(autouse=True)
+def headless(monkeypatch):
+    """Draw without a screen, and close what was drawn."""
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def words(ax):
+    """Return the texts on a plot."""
+    return [text.get_text() for text in ax.texts]
+
+
+def all_inside(ax):
+    """Return whether every text lies inside the figure."""
+    figure = ax.figure
+    figure.canvas.draw()
+    width, height = figure.canvas.get_width_height()
+    texts = [*ax.texts, ax.title, *ax.get_xticklabels(), *ax.get_yticklabels()]
+    left = ax.get_title("left") and ax._left_title
+    for text in [*texts, left] if left else texts:
+        box = text.get_window_extent()
+        if (
+            text.get_text()
+            and text.get_visible()
+            and not (box.x0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1)
+        ):
+            low, high = ax.get_xlim()
+            if text in ax.get_xticklabels() and not low <= text.get_position()[0] <= high:
+                continue  # a tick beyond the axis is not drawn
+            return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1_890_000, "1.89 MB"), (999_600, "1 MB"), (1_120_000_000, "1.12 GB")],
+)
+def test_human(count, text):
+    """Decimal units, three digits, as docker prints."""
+    assert human(count) == text
+
+
+def test_table(capsys):
+    """Titles, a rule, numbers to the right, bytes with their units."""
+    table([{**ROWS[0], "layers": 5, "shells": ["bash", "sh"]}, {**ROWS[1], "layers": 1, "shells": []}])
+    assert capsys.readouterr().out.splitlines() == [
+        "name           size  layers  shells",
+        "----------  -------  ------  -------",
+        "single      1.12 GB       5  bash sh",
+        "two stages  1.86 MB       1  none",
+    ]
+
+
+def test_table_of_some_columns(capsys):
+    """Only those that were asked for; what is missing is a dash."""
+    table([{"name": "a", "seconds": 1.234}, {"name": "b"}], ["name", "seconds"])
+    assert capsys.readouterr().out.splitlines()[2:] == ["a     1.23 s", "b     -"]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_bars(log):
+    """A bar a row, its value and its ratio, inside the figure; units on the axis; the note below."""
+    ax = plot_bars(ROWS, title="Sizes", log=log, note="one build")
+    assert [bar.get_width() for bar in ax.patches] == [row["bytes"] for row in ROWS]
+    assert words(ax) == ["1.12 GB", "1.86 MB  (602 times less)"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["single", "two stages"]
+    assert ax.get_xscale() == ("log" if log else "linear")
+    assert ax.get_xlabel() == ("bytes, logarithmic scale" if log else "bytes")
+    assert ax.get_title("left") == "Sizes" and ax.figure._supxlabel.get_text() == "one build"
+    assert ax.yaxis_inverted() and all_inside(ax)
+
+
+def test_large_ratios_are_written_out():
+    """No 1.1e+03."""
+    ax = plot_bars([{"name": "a", "bytes": 1_120_000_000}, {"name": "b", "bytes": 1_020_000}], log=True)
+    assert words(ax)[1] == "1.02 MB  (1,098 times less)"
+
+
+def test_bars_of_seconds():
+    """The unit follows from the column's name."""
+    ax = plot_bars([{"name": "a", "start_seconds": 2.0}, {"name": "b", "start_seconds": 0.5}], "start_seconds")
+    assert ax.get_xlabel() == "seconds" and words(ax) == ["2.00 s", "0.50 s  (4 times less)"]
+
+
+def test_layers():
+    """Layers stand end to end, the same instruction looks the same, small ones are drawn together."""
+    ax = plot_layers(LAYERS, title="Layers", note="one build")
+    widths = [bar.get_width() for bar in ax.patches]
+    assert widths == [72_000_000, 900_000_000, 10, 72_000_000, 60_000_000]
+    assert [bar.get_x() for bar in ax.patches] == [0, 72_000_000, 972_000_000, 0, 72_000_000]
+    looks = [(bar.get_facecolor(), bar.get_hatch()) for bar in ax.patches]
+    assert looks[0] == looks[3] and len(set(looks)) == 4
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["base image", "RUN apt-get install", "smaller layers", "COPY b"]
+    assert [word.strip() for word in words(ax)] == ["972 MB", "132 MB"] and all_inside(ax)
+
+
+def test_no_meaning_by_colour_alone():
+    """Eight layers differ in hatch as well as in colour."""
+    rows = [{"instruction": f"RUN {n}", "bytes": 100} for n in range(8)]
+    hatches = [bar.get_hatch() for bar in plot_layers({"image": rows}).patches]
+    assert len(set(hatches)) == 8

@@ -1,0 +1,46 @@
+"""Notebooks executed outside JupyterLab."""
+
+import nbformat
+import pytest
+
+from helpers import execute
+from helpers.errors import CourseError
+
+
+@pytest.fixture
+def notebooks(tmp_path, monkeypatch):
+    """Return a folder with a notebook that works and one that does not."""
+    for name, source in {"01_good": "print(6 * 7)", "02_bad": "open('no such file')"}.items():
+        notebook = nbformat.v4.new_notebook()
+        notebook.cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell("import os")]
+        notebook.cells.append(nbformat.v4.new_code_cell(source))
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    monkeypatch.setattr(execute, "NOTEBOOKS", tmp_path)
+    return tmp_path
+
+
+def test_failing_cell_is_named_and_the_others_are_run(notebooks):
+    """Executed copies and pages of all; the originals stay as they were."""
+    before = (notebooks / "01_good.ipynb").read_text()
+    failures = execute.execute(output=notebooks / "out")
+    assert len(failures) == 1
+    assert failures[0].startswith("02_bad.ipynb: cell 2 failed: FileNotFoundError")
+    assert sorted(path.name for path in (notebooks / "out").iterdir()) == [
+        "01_good.html", "01_good.ipynb", "02_bad.html", "02_bad.ipynb"
+    ]  # fmt: skip
+    assert "42" in (notebooks / "out" / "01_good.html").read_text()
+    assert (notebooks / "01_good.ipynb").read_text() == before
+
+
+def test_in_place(notebooks):
+    """Without an output folder, a notebook that works is stored back, counted from 1."""
+    assert execute.execute(names=["01_good"]) == []
+    stored = nbformat.read(notebooks / "01_good.ipynb", as_version=4)
+    assert [cell.execution_count for cell in stored.cells if cell.cell_type == "code"] == [1, 2]
+    assert stored.cells[2].outputs[0].text == "42\n" and "widgets" not in stored.metadata
+
+
+def test_unknown_name(notebooks):
+    """Those that there are are named."""
+    with pytest.raises(CourseError, match="01_good, 02_bad"):
+        execute.execute(names=["03_none"])

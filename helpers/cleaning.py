@@ -53,7 +53,7 @@ def clean(client):
 
         clean(client)
     """
-    counts = remove_objects(client, state.LABEL)
+    counts = remove_objects(client, state.NOTEBOOK_LABEL)  # not LABEL: a learner's container inherits it from our image
     before = _image_ids(client)
     made = state.folder() / "built-images"
     remembered = set(made.read_text().split()) if made.exists() else set()

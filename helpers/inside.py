@@ -5,7 +5,7 @@ import tarfile
 
 import docker
 
-from helpers import state
+from helpers.containers import labels
 from helpers.images import size
 from helpers.progress import progress
 
@@ -58,7 +58,7 @@ def _count(row, member, read):
 def _members(image):
     """Yield ``(member, read)`` for each entry of an image's file system; ``read()`` gives a file's bytes."""
     api = image.client.api
-    container = api.create_container(image.id, command=["-"], labels={state.LABEL: "1"})["Id"]
+    container = api.create_container(image.id, command=["-"], labels=labels())["Id"]
     try:
         with tarfile.open(fileobj=_Reader(api.export(container, chunk_size=1 << 20)), mode="r|") as tar:
             for member in tar:

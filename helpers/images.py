@@ -249,6 +249,7 @@ def _instruction(entry):
     text = re.sub(r"\s*# buildkit$", "", text)
     text = re.sub(r"^/bin/(?:ba)?sh -c #\(nop\)\s+", "", text)
     text = re.sub(r"^(?:RUN )?/bin/(?:ba)?sh -c ", "RUN ", text)
+    text = re.sub(r"^(COPY|ADD) (?:--\S+ )?(?:file|dir|multi):[0-9a-f]+ in ", r"\1 … ", text)  # the classic builder's
     imported = (entry.get("Comment") or "").startswith("Imported from")  # docker import, of a bootstrapped base
     return "base image" if imported else " ".join(text.split()) or entry.get("Comment") or "base image"
 

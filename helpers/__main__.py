@@ -63,11 +63,11 @@ def _parser():
 
 def lab(options, extra):
     """Open JupyterLab at the first notebook."""
-    from jupyterlab.labapp import LabApp
-
     from helpers import engine
 
     print(engine.describe(*engine.find()), flush=True)
+    from jupyterlab.labapp import LabApp
+
     os.chdir(environment.ROOT)
     arguments = [f"--ServerApp.root_dir={environment.ROOT}", f"--LabApp.default_url=/lab/tree/{START}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -97,9 +97,11 @@ def test(options, extra):
 
 def run(options, extra):
     """Execute the notebooks."""
-    from helpers import engine, execute
+    from helpers import engine
 
     print(engine.describe(*engine.find()), flush=True)
+    from helpers import execute
+
     failures = execute.execute(options.notebooks, options.output)
     for failure in failures:
         print(failure, file=sys.stderr)

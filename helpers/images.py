@@ -180,39 +180,30 @@ def _build_error(said, log, path, tag):
     tail = "\n".join([*since[-8:], said.strip()])
     where = f"at {step.strip()}" if step else "before its first step"
     error = docker.errors.BuildError(f"{where}: {said.strip()}", list(log))
-    return explain(error, f"docker build -t {tag} {path} stopped {where}", tail, _build_advice(said))
+    return explain(error, f"docker build -t {tag} {path} stopped {where}", tail, _build_advice(said, tail))
 
 
-def _build_advice(said):
-    for pattern, advice in (
-        (
-            "must be lower ?case|invalid reference format",
-            "write the image's name in lower case: letters, digits and . _ - / only",
-        ),
-        (
-            "parse error|unknown instruction|unknown flag",
-            "mend that line of the Dockerfile: each begins with an instruction such as RUN",
-        ),
-        ("Cannot locate specified Dockerfile", "name the file: build(..., dockerfile='Dockerfile.single')"),
-        (
-            "COPY failed|ADD failed|file not found",
-            "COPY takes files from the build's folder only: is it there, and not in .dockerignore?",
-        ),
-        ("returned a non-zero code", "the command in that step failed: read its own words above, mend it, build again"),
-        (
-            "denied|not found|unauthorized",
-            "check the spelling of the image's name after FROM; a private one needs docker login",
-        ),
-        (
-            "dial tcp|lookup|timeout|no such host|TLS|x509",
-            "no registry can be reached: base_image(client, …) finds or makes the base",
-        ),
-        ("target|stage", "target= takes the name after AS in the Dockerfile"),
-        ("no space left", "free some disk space: python3 -m helpers doctor says how much there is"),
-    ):
-        if re.search(pattern, said, re.IGNORECASE):
-            return advice
-    return "read the engine's words above"
+BUILD_ADVICE = {  # what the engine says → what to do next
+    "must be lower ?case|invalid reference format": "write the image's name in lower case: letters, digits, . _ - / only",
+    "parse error|unknown instruction|unknown flag": "mend that line of the Dockerfile: each begins with an instruction",
+    "Cannot locate specified Dockerfile": "name the file: build(..., dockerfile='Dockerfile.single')",
+    "COPY failed|ADD failed|file not found": "COPY takes files from the build's folder: is it there, and not in .dockerignore?",
+    "no space left": "free some disk space: python3 -m helpers doctor says how much there is",
+    "returned a non-zero code": "the command in that step failed: read its own words above, mend it, build again",
+    "denied|not found|unauthorized": "check the spelling of the name after FROM; a private image needs docker login",
+    "dial tcp|lookup|timeout|no such host|x509": "no registry can be reached: base_image(client, …) finds or makes the base",
+    "target|stage": "target= takes the name after AS in the Dockerfile",
+}
+NO_NETWORK = (
+    "resolv|name resolution|Network is unreachable|Could not connect|Connection (timed out|refused)|Failed to fetch"
+)
+
+
+def _build_advice(said, log):
+    if "returned a non-zero code" in said and re.search(NO_NETWORK, log):
+        return "that step did not get through to the network: is this computer online? Behind a proxy: set HTTPS_PROXY"
+    found = (advice for pattern, advice in BUILD_ADVICE.items() if re.search(pattern, said, re.IGNORECASE))
+    return next(found, "read the engine's words above")
 
 
 def size(image):

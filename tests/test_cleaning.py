@@ -1,6 +1,7 @@
 """The engine holds what it held before, plus course/*; after clean, exactly what it held before."""
 
 import json
+import tempfile
 import time
 from pathlib import Path
 
@@ -86,59 +87,67 @@ client.volumes.create("course-volume", labels=labels())
 """
 
 
-@pytest.fixture
-def archive(base, tmp_path):
-    """Return the Debian image as a file."""
-    path = tmp_path / "base.tar"
-    with path.open("wb") as file:
+STORY = f"""
+{FOREIGN}
+{COURSE}
+cleanup(client)
+after = snapshot()
+counts = cleaning.clean(client)
+clean = snapshot()
+{COURSE}
+from_text("FROM course/debian:bookworm-slim\\nRUN echo thesis > /thesis\\n", "mine/thesis:1")
+client.containers.create("course/stages", "x", name="mine-too")
+cleanup(client)
+kept = cleaning.clean(client)["kept"]
+thesis = client.containers.run("mine/thesis:1", "cat /thesis", remove=True).decode()
+names = [container.name for container in client.containers.list(all=True)]
+print(json.dumps(dict(before=before, after=after, counts=counts, clean=clean, kept=kept, thesis=thesis, names=names)))
+"""
+
+
+@pytest.fixture(scope="module")
+def story(base, tmp_path_factory):
+    """Return what was seen on an engine of its own, with a learner's things on it, while the course came and went."""
+    archive = tmp_path_factory.mktemp("archive") / "base.tar"
+    with archive.open("wb") as file:
         file.writelines(base.save(named=base.tags[0]))
-    return path
-
-
-def played(archive, state_home, code):
-    """Run code on an engine of its own with a learner's things on it; return what it printed last, as JSON."""
-    start = "import subprocess; subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\n"
-    done = apart.python(f"{start}ARCHIVE = {str(archive)!r}\n{FOREIGN}{code}", XDG_STATE_HOME=state_home)
+    start = f"subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\nARCHIVE = {str(archive)!r}\n"
+    with tempfile.TemporaryDirectory(prefix="dc-", ignore_cleanup_errors=True) as folder:
+        done = apart.python(start + STORY, XDG_STATE_HOME=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def tags(snapshot):
+    """Return all names of images."""
+    return {tag for _, names in snapshot["images"] for tag in names}
+
+
 @apart.needs_root
-def test_inventory(archive, state_home):
-    """Before, after cleanup, after clean: the learner's containers, images, volumes and networks are as they were."""
-    code = COURSE + "cleanup(client); after = snapshot()\ncounts = cleaning.clean(client)\n"
-    code += "print(json.dumps([before, after, snapshot(), counts]))"
-    before, after, clean, counts = played(archive, state_home, code)
-    assert {"debian:bookworm-slim", "mine/app:1"} <= {tag for _, tags in before["images"] for tag in tags}
+def test_after_the_notebooks(story):
+    """The learner's containers, images, volumes and networks are as they were; only course/* was added."""
+    before, after = story["before"], story["after"]
+    assert {"debian:bookworm-slim", "mine/app:1"} <= tags(before) and len(before["containers"]) == 2
     for kind in ("containers", "volumes", "networks"):
         assert after[kind] == before[kind], kind
-    mine = {tag for _, tags in before["images"] for tag in tags}
-    added = {tag for _, tags in after["images"] for tag in tags} - mine
-    assert mine <= {tag for _, tags in after["images"] for tag in tags}
-    assert added == {"course/debian:bookworm-slim", "course/stages:latest", "127.0.0.1:5000/course/stages:latest"}
+    added = {"course/debian:bookworm-slim", "course/stages:latest", "127.0.0.1:5000/course/stages:latest"}
+    assert tags(after) == tags(before) | added
     assert {image_id for image_id, _ in before["images"]} < {image_id for image_id, _ in after["images"]}
-    assert clean == before
-    assert counts["images"] >= 5 and counts["kept"] == []
 
 
 @apart.needs_root
-def test_what_a_learner_made_from_an_image_of_the_course_stays(archive, state_home):
+def test_after_clean(story):
+    """Exactly what was there before: names, ids, states; stages and failed builds are gone, too."""
+    assert story["clean"] == story["before"]
+    assert story["counts"]["images"] >= 5 and story["counts"]["kept"] == []
+
+
+@apart.needs_root
+def test_what_a_learner_made_from_an_image_of_the_course_stays(story):
     """An image built on course/…, and a container of one: kept, with what they need, and named."""
-    code = (
-        COURSE
-        + """
-from_text("FROM course/debian:bookworm-slim\\nRUN echo thesis > /thesis\\n", "mine/thesis:1")
-client.containers.create("course/stages", "x", name="mine-too")
-cleanup(client)
-counts = cleaning.clean(client)
-run_it = client.containers.run("mine/thesis:1", "cat /thesis", remove=True).decode()
-print(json.dumps([run_it, counts["kept"], [c.name for c in client.containers.list(all=True)]]))
-"""
-    )
-    said, kept, names = played(archive, state_home, code)
-    assert said == "thesis\n"
-    assert "course/stages:latest" in kept
-    assert {"mine-running", "mine-stopped", "mine-too"} == set(names)
+    assert story["thesis"] == "thesis\n"
+    assert "course/stages:latest" in story["kept"]
+    assert set(story["names"]) == {"mine-running", "mine-stopped", "mine-too"}
 
 
 @apart.needs_root

@@ -109,7 +109,7 @@ def test_url_of_a_server_that_listens_inside_only(client, web):
     command = ["bash", "-c", "source venv1/bin/activate && python3 manage.py runserver 127.0.0.1:8000"]
     container = run(client, web, command, detach=True, ports={"8000/tcp": None})
     with pytest.raises(CourseError, match=r"does it listen on 0\.0\.0\.0"):
-        url(container, 8000, timeout=3)
+        url(container, 8000, timeout=1.5)
 
 
 def test_port_in_use(client, base):

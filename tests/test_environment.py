@@ -38,23 +38,8 @@ def helpers(clone, *arguments, **variables):
     )
 
 
-def test_made_once_then_quick(clone):
-    """The first command sets up, the second one just runs; a move of the folder and a new dependency are seen."""
-    first = helpers(clone, "stop")
-    assert first.returncode == 0, first.stderr
-    assert "Setting up .venv" in first.stdout and "no private engine" in first.stdout
-    second = helpers(clone, "stop")
-    assert second.stdout.strip() == "no private engine of the course is running"
-    moved = clone.rename(clone.with_name("moved"))
-    project = moved / "pyproject.toml"
-    project.write_text(project.read_text().replace('"tqdm>=4.66"', '"tqdm>=4.66", "iniconfig>=2.0"'))
-    third = helpers(moved, "stop")
-    assert third.returncode == 0 and "Setting up .venv" in third.stdout, third.stderr
-    assert subprocess.run([moved / ".venv" / "bin" / "python", "-c", "import helpers, iniconfig"]).returncode == 0
-
-
-def test_interrupted_then_made_anew(clone):
-    """Ctrl-C while pip works: the next command says so, starts over and succeeds."""
+def test_interrupted_then_made_anew_then_quick(clone):
+    """Ctrl-C while pip works: the next command starts over, the one after it just runs, a move is seen."""
     process = subprocess.Popen(
         [sys._base_executable, "-m", "helpers", "stop"],
         cwd=clone,
@@ -69,28 +54,31 @@ def test_interrupted_then_made_anew(clone):
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
-    done = helpers(clone, "stop")
-    assert done.returncode == 0 and "left unfinished" in done.stdout, done.stderr
+    second = helpers(clone, "stop")
+    assert second.returncode == 0, second.stderr
+    assert "left unfinished" in second.stdout and "Setting up .venv" in second.stdout
+    third = helpers(clone, "stop")
+    assert third.stdout.strip() == "no private engine of the course is running"
+    moved = clone.rename(clone.with_name("moved"))
+    project = moved / "pyproject.toml"
+    project.write_text(project.read_text().replace('"tqdm>=4.66"', '"tqdm>=4.66", "iniconfig>=2.0"'))
+    fourth = helpers(moved, "stop")
+    assert fourth.returncode == 0 and "Setting up .venv" in fourth.stdout, fourth.stderr
+    assert subprocess.run([moved / ".venv" / "bin" / "python", "-c", "import helpers, iniconfig"]).returncode == 0
 
 
-def test_an_environment_that_somebody_else_made_is_added_to(clone):
-    """A .venv with other things in it keeps them."""
+def test_an_environment_that_somebody_else_made_and_no_package_index(clone):
+    """Without a way to PyPI: pip's own words, and what to set behind a proxy. A .venv with other things keeps them."""
     subprocess.run([sys._base_executable, "-m", "venv", "--without-pip", clone / ".venv"], check=True)
     own = clone / ".venv" / "thesis.txt"
     own.write_text("years of work")
+    dead = {"PIP_INDEX_URL": "https://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
+    failed = helpers(clone, "stop", **dead)
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    assert "pip install" in failed.stderr and "HTTPS_PROXY" in failed.stderr and "PIP_CERT" in failed.stderr
     done = helpers(clone, "stop")
     assert done.returncode == 0, done.stderr
     assert own.read_text() == "years of work"
-
-
-def test_no_package_index(clone):
-    """Without a way to PyPI: pip's own words, and what to set behind a proxy."""
-    done = helpers(
-        clone, "stop", PIP_INDEX_URL="https://127.0.0.1:9/simple", PIP_CONFIG_FILE=os.devnull, PIP_RETRIES="0"
-    )
-    assert done.returncode == 1
-    assert "pip install" in done.stderr and "HTTPS_PROXY" in done.stderr and "PIP_CERT" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_the_active_environment_is_used_when_it_has_everything():

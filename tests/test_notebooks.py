@@ -197,36 +197,33 @@ def test_each_stage_carries_the_label(path):
     assert stages and all("\nLABEL org.docker-course=1\n" in stage for stage in stages)
 
 
-NOTEBOOK = {
-    "cells": [
-        {
-            "cell_type": "code",
-            "execution_count": 1,
-            "id": "a",
-            "metadata": {},
-            "outputs": [{"name": "stdout", "output_type": "stream", "text": ["42\n"]}],
-            "source": ["print(6 * 7)"],
-        }
-    ],
-    "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
-    "nbformat": 4,
-    "nbformat_minor": 5,
-}
+def notebook_of(source):
+    """Return a stored notebook with one cell, which printed 42 when it was stored."""
+    cell = {
+        "cell_type": "code",
+        "execution_count": 1,
+        "id": "a",
+        "metadata": {},
+        "outputs": [{"name": "stdout", "output_type": "stream", "text": ["42\n"]}],
+        "source": [source],
+    }
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return json.dumps({"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
 
 
-@pytest.mark.parametrize("where", ["in notebooks/", "one file"])
-def test_nbval_fails_after_an_edit(tmp_path, where):
-    """A cell that computes something else fails, by name, wherever pytest is typed."""
+@pytest.mark.parametrize(
+    ("where", "arguments", "closing"),
+    [("notebooks", [], "1 failed, 1 passed"), (".", ["notebooks/b.ipynb"], "1 failed in")],
+    ids=["in notebooks/", "one file"],
+)
+def test_nbval_fails_after_an_edit(tmp_path, where, arguments, closing):
+    """A cell that computes something else fails, by name, wherever pytest is typed; one that does not, passes."""
     for name in ("tests/nbval_settings.py", "tests/sanitize.cfg", "notebooks/conftest.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    notebook = tmp_path / "notebooks" / "sums.ipynb"
-    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider"]
-    folder = tmp_path / "notebooks" if where == "in notebooks/" else tmp_path
-    command += [] if where == "in notebooks/" else [str(notebook)]
-    for source, status in (("print(6 * 7)", 0), ("print(6 * 8)", 1)):
-        NOTEBOOK["cells"][0]["source"] = [source]
-        notebook.write_text(json.dumps(NOTEBOOK))
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == status, done.stdout
-    assert "sums.ipynb::Cell 0" in done.stdout and "print(6 * 8)" in done.stdout
+    (tmp_path / "notebooks" / "a.ipynb").write_text(notebook_of("print(6 * 7)"))
+    (tmp_path / "notebooks" / "b.ipynb").write_text(notebook_of("print(6 * 8)"))
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, cwd=tmp_path / where, capture_output=True, text=True)
+    assert done.returncode == 1 and closing in done.stdout, done.stdout
+    assert "b.ipynb::Cell 0" in done.stdout and "print(6 * 8)" in done.stdout

@@ -184,14 +184,14 @@ def _build_error(said, log, path, tag):
 
 
 BUILD_ADVICE = {  # what the engine says → what to do next
-    "must be lower ?case|invalid reference format": "write the image's name in lower case: letters, digits, . _ - / only",
+    "must be lower ?case|invalid reference format": "write the image's name in lower case letters",
     "parse error|unknown instruction|unknown flag": "mend that line of the Dockerfile: each begins with an instruction",
     "Cannot locate specified Dockerfile": "name the file: build(..., dockerfile='Dockerfile.single')",
-    "COPY failed|ADD failed|file not found": "COPY takes files from the build's folder: is it there, and not in .dockerignore?",
+    "COPY failed|ADD failed|file not found": "COPY takes files from the build's folder: is it there? In .dockerignore?",
     "no space left": "free some disk space: python3 -m helpers doctor says how much there is",
     "returned a non-zero code": "the command in that step failed: read its own words above, mend it, build again",
     "denied|not found|unauthorized": "check the spelling of the name after FROM; a private image needs docker login",
-    "dial tcp|lookup|timeout|no such host|x509": "no registry can be reached: base_image(client, …) finds or makes the base",
+    "dial tcp|lookup|timeout|no such host|x509": "no registry can be reached: base_image(client, …) makes the base",
     "target|stage": "target= takes the name after AS in the Dockerfile",
 }
 NO_NETWORK = (

@@ -1,6 +1,8 @@
 """The engine holds what it held before, plus course/*; after clean, exactly what it held before."""
 
+import io
 import json
+import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -8,8 +10,9 @@ from pathlib import Path
 import apart
 import pytest
 
-from helpers import cleanup, run
+from helpers import base_image, bootstrap, build, cleanup, run
 from helpers.cleaning import remove_expired
+from helpers.containers import labels
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,12 +34,8 @@ def from_text(text, tag=None):
     buffer = io.BytesIO(text.encode())
     return client.images.build(fileobj=buffer, tag=tag, rm=True)[0]
 
-# a Debian of the learner's own, without a label of ours, under the very name that the course asks for
-(image,) = client.images.load(open(ARCHIVE, "rb"))
-container = client.containers.create(image, "true")
-client.api.import_image_from_data(b"".join(container.export()), repository="debian", tag="bookworm-slim")
-container.remove()
-client.images.remove(image.tags[0])
+# an image of the learner's own, without a label of ours, under the very name that the course asks for
+client.api.import_image(ARCHIVE, repository="debian", tag="bookworm-slim")
 from_text("FROM debian:bookworm-slim\\nRUN echo mine > /mine\\n", "mine/app:1")
 from_text("FROM debian:bookworm-slim\\nRUN echo nameless > /mine\\n")
 client.volumes.create("mine")
@@ -105,12 +104,30 @@ print(json.dumps(dict(before=before, after=after, counts=counts, clean=clean, ke
 """
 
 
+def small_system(client, path):
+    """Write a tar archive of a system that is one program, busybox: as good as Debian here, and quick."""
+    base = base_image(client, "debian:bookworm-slim")
+    image = build(client, bootstrap.BASES / "hello-world", tag="course/hello-world-made", base=base)
+    container = client.containers.create(image, labels=labels())
+    chunks, _ = container.get_archive("/busybox")
+    container.remove()
+    with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as inside:
+        program = inside.extractfile("busybox").read()
+    with tarfile.open(path, "w") as tar:
+        entry = tarfile.TarInfo("bin/busybox")
+        entry.size, entry.mode = len(program), 0o755
+        tar.addfile(entry, io.BytesIO(program))
+        for name in ("sh", "true", "false", "sleep", "cat"):
+            entry = tarfile.TarInfo(f"bin/{name}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(entry)
+    return path
+
+
 @pytest.fixture(scope="module")
-def story(base, tmp_path_factory):
+def story(client, tmp_path_factory):
     """Return what was seen on an engine of its own, with a learner's things on it, while the course came and went."""
-    archive = tmp_path_factory.mktemp("archive") / "base.tar"
-    with archive.open("wb") as file:
-        file.writelines(base.save(named=base.tags[0]))
+    archive = small_system(client, tmp_path_factory.mktemp("archive") / "base.tar")
     start = f"subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\nARCHIVE = {str(archive)!r}\n"
     with tempfile.TemporaryDirectory(prefix="dc-", ignore_cleanup_errors=True) as folder:
         done = apart.python(start + STORY, XDG_STATE_HOME=folder)

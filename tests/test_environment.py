@@ -39,7 +39,7 @@ def helpers(clone, *arguments, **variables):
 
 
 def test_interrupted_then_made_anew_then_quick(clone):
-    """Ctrl-C while pip works: the next command starts over, the one after it just runs, a move is seen."""
+    """Ctrl-C in the middle: the next command starts over, the one after it just runs, a move is seen."""
     process = subprocess.Popen(
         [sys._base_executable, "-m", "helpers", "stop"],
         cwd=clone,
@@ -49,7 +49,7 @@ def test_interrupted_then_made_anew_then_quick(clone):
         text=True,
         start_new_session=True,
     )
-    while not (clone / ".venv" / "bin" / "pip").exists():
+    while not (clone / ".venv" / "bin" / "python").exists():
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)

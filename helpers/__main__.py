@@ -88,11 +88,23 @@ def test(options, extra):
     statuses = [
         subprocess.run([*ruff, "check", "--quiet", "."]).returncode,
         subprocess.run([*ruff, "format", "--check", "--quiet", "."]).returncode,
-        subprocess.run([sys.executable, "-m", "pytest", "--nbval", *extra]).returncode,
+        _status([sys.executable, "-m", "pytest", "--nbval", *extra]),
     ]
     if any(statuses[:2]):
         print("ruff found something: ruff check . ; ruff format .", file=sys.stderr)
     return max(statuses)
+
+
+def _status(command):
+    """Run a command and return its exit status; at Ctrl-C, wait while it puts its own things away."""
+    import subprocess
+
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
 
 
 def run(options, extra):

@@ -1,5 +1,6 @@
 """Containers: run one safely, and find the address of what it serves."""
 
+import atexit
 import contextlib
 import re
 import secrets
@@ -21,8 +22,9 @@ def run(client, image, command=None, **sdk_arguments):
     Run a container as ``client.containers.run`` does, with the course's label and limits, and return what it returns.
 
     Limits, unless given otherwise: 512 MB of memory, 256 processes, 1 MB of log; published ports are open on
-    127.0.0.1 only; a detached container ends with ``cleanup``, or after an hour. An interrupted run removes its
-    container. With ``detach`` and ``stdin_open``, the container's input ends when you close yours.
+    127.0.0.1 only. A detached container is removed by ``cleanup``, else when this kernel ends; where the kernel was
+    killed, by the first ``connect`` after an hour. An interrupted run removes its container. With ``detach`` and
+    ``stdin_open``, the container's input ends when you close yours.
     SDK calls: ``client.containers.run``; for the last, ``client.containers.create`` and ``container.start``.
 
     Raises:
@@ -40,18 +42,22 @@ def run(client, image, command=None, **sdk_arguments):
         "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
         **sdk_arguments,
     }
-    options["labels"] = {**labels(), **(sdk_arguments.get("labels") or {})}
+    given = sdk_arguments.get("labels") or {}
+    options["labels"] = {**labels(), **(given if isinstance(given, dict) else dict.fromkeys(given, ""))}
     if options.get("ports"):
         options["ports"] = {port: _on_loopback(binding) for port, binding in options["ports"].items()}
     name = image if isinstance(image, str) else next(iter(image.tags), image.short_id)
     try:
         if options.get("detach") and options.get("stdin_open"):  # run(detach=True) never ends a container's input
-            container = client.containers.create(image, command, **{**options, "detach": False})
-            container.start()
-            return container
-        return client.containers.run(image, command, **options)
+            result = client.containers.create(image, command, **{**options, "detach": False})
+            result.start()
+        else:
+            result = client.containers.run(image, command, **options)
+        if options.get("detach"):
+            atexit.register(_remove_at_exit, client, result.id)
+        return result
     except KeyboardInterrupt:
-        _remove(client, options["name"])
+        _remove(client, options)
         raise
     except docker.errors.ContainerError as error:
         said = (error.stderr or b"").decode(errors="replace") or f"exit status {error.exit_status}"
@@ -60,7 +66,7 @@ def run(client, image, command=None, **sdk_arguments):
         ) from None
     except docker.errors.APIError as error:
         if not isinstance(error, docker.errors.ImageNotFound):
-            _remove(client, options["name"])  # made, and could not be started
+            _remove(client, options)  # made, and could not be started
         raise explain(error, f"docker run {name}", error.explanation, _run_advice(error)) from None
 
 
@@ -82,9 +88,18 @@ def _on_loopback(binding):
     return ("127.0.0.1", binding)
 
 
-def _remove(client, name):
+def _remove(client, options):
+    """Remove the container that this run made; one that had its name before stays."""
     with contextlib.suppress(docker.errors.NotFound):
-        client.containers.get(name).remove(force=True, v=True)
+        container = client.containers.get(options["name"])
+        if options["labels"].items() <= container.labels.items():
+            container.remove(force=True, v=True)
+
+
+def _remove_at_exit(client, container_id):
+    """Remove what ``cleanup`` did not, unless the engine is gone, and the container with it."""
+    with contextlib.suppress(docker.errors.DockerException, OSError):
+        client.containers.get(container_id).remove(force=True, v=True)
 
 
 def _exit_advice(error):

@@ -1,6 +1,9 @@
 """Execute the notebooks in order, outside JupyterLab."""
 
+import asyncio
+import contextlib
 import os
+import signal
 from pathlib import Path
 
 import nbformat
@@ -52,22 +55,31 @@ def execute(names=(), output=None):
 
 def _run(notebook, path):
     os.environ["JPY_SESSION_NAME"] = path.name
-    cell = 0
+    cell, interrupted = 0, None
 
-    def count(cell_index, **_):
+    def starts(cell_index, **_):
         nonlocal cell
         cell = cell_index
+        with contextlib.suppress(NotImplementedError):  # on Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+
+    def interrupt():  # as JupyterLab's stop button: the cell ends, the kernel puts its things away
+        nonlocal interrupted
+        interrupted = asyncio.ensure_future(client.km.interrupt_kernel())
 
     client = NotebookClient(
         notebook,
         timeout=1200,
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
-        on_cell_start=count,
+        extra_arguments=["--log-level=ERROR"],
+        on_cell_start=starts,
     )
     try:
         client.execute()
     except CellExecutionError as error:
+        if interrupted:
+            raise KeyboardInterrupt from None
         return f"{path.name}: cell {cell} failed: {error.ename}: {error.evalue}"
     except Exception as error:
         return f"{path.name}: cell {cell}: {type(error).__name__}: {error}"

@@ -110,9 +110,9 @@ def small_system(client, path):
     image = build(client, bootstrap.BASES / "hello-world", tag="course/hello-world-made", base=base)
     container = client.containers.create(image, labels=labels())
     chunks, _ = container.get_archive("/busybox")
-    container.remove()
     with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as inside:
         program = inside.extractfile("busybox").read()
+    container.remove()
     with tarfile.open(path, "w") as tar:
         entry = tarfile.TarInfo("bin/busybox")
         entry.size, entry.mode = len(program), 0o755

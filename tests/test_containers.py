@@ -169,6 +169,18 @@ def test_bad_input(client, base, image, command, said, advice):
     assert len(client.containers.list(all=True)) == before
 
 
+def test_name_in_use(client, base):
+    """The one that has the name already stays as it is, whoever made it; the remedy is to leave the name out."""
+    foreign = client.containers.create(base, ["true"], name=f"course-foreign-{time.time_ns()}")
+    try:
+        with pytest.raises(docker.errors.APIError) as caught:
+            run(client, base, ["true"], name=foreign.name)
+        assert "leave name= out" in notes(caught.value)
+        assert client.containers.get(foreign.name).id == foreign.id
+    finally:
+        foreign.remove()
+
+
 def test_interrupted(client, base):
     """Ctrl-C while a container runs that never ends: it is gone."""
     name = f"course-interrupted-{time.time_ns()}"
@@ -180,4 +192,18 @@ def test_interrupted(client, base):
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     running.wait(30)
+    assert client.containers.list(all=True, filters={"name": name}) == []
+
+
+def test_detached_ends_with_its_process(client, base):
+    """A detached container that nobody cleaned up is removed when the kernel that ran it ends."""
+    name = f"course-detached-{time.time_ns()}"
+    code = f"""
+from helpers import engine, run
+container = run(engine.find()[0], {base.tags[0]!r}, ['sleep', '3600'], name={name!r}, detach=True)
+container.reload()
+print(container.status)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("running\n", "")
     assert client.containers.list(all=True, filters={"name": name}) == []

@@ -1,5 +1,11 @@
 """Notebooks executed outside JupyterLab."""
 
+import os
+import signal
+import sys
+import threading
+import time
+
 import nbformat
 import pytest
 
@@ -44,3 +50,22 @@ def test_unknown_name(notebooks):
     """Those that there are are named."""
     with pytest.raises(CourseError, match="01_good, 02_bad"):
         execute.execute(names=["03_none"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, Ctrl-C reaches the kernel by itself")
+def test_interrupted(notebooks):
+    """Ctrl-C interrupts the cell, which puts its things away; nothing is written, and it is no failed cell."""
+    source = "try:\n    open('began', 'w').close()\n    time.sleep(60)\nfinally:\n    open('put away', 'w').close()"
+    endless = nbformat.read(notebooks / "01_good.ipynb", as_version=4)
+    endless.cells[1].source, endless.cells[2].source = "import time", source
+    nbformat.write(endless, notebooks / "01_good.ipynb")
+
+    def interrupt():
+        while not (notebooks / "began").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        execute.execute(names=["01_good"], output=notebooks / "out")
+    assert (notebooks / "put away").exists() and not list((notebooks / "out").iterdir())

@@ -100,7 +100,7 @@ def _check():
         raise Unavailable(
             "missing",
             "a private dockerd needs Linux",
-            "install Docker Desktop (macOS, Windows), or WSL2 (Windows), or take the Binder link in the README",
+            "install Docker Desktop (macOS, Windows), or work in WSL2 (Windows)",
         )
     if os.geteuid() != 0:
         raise Unavailable("permission denied", "only root can start a dockerd", "sudo python3 -m helpers lab")
@@ -270,6 +270,7 @@ def _let_go(owner):
         fcntl.flock(_held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return  # somebody else still uses the engine
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one Ctrl-C too many: stopping goes on to its end
     stop()
 
 

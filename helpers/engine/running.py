@@ -109,7 +109,7 @@ def _missing_or_stopped():
 def _install_remedy():
     if sys.platform == "linux":
         return "sudo apt-get install docker.io (Debian, Ubuntu), or see https://docs.docker.com/engine/install/"
-    return "install Docker Desktop and start it, or take the Binder link in the README"
+    return "install Docker Desktop and start it: https://docs.docker.com/desktop/"
 
 
 def _start_remedy():

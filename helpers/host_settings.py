@@ -19,24 +19,24 @@ COPY . /etc/
 """
 
 
-def layer_on(client, image):
+def layer_on(client, image, tag):
     """
     Return ``(image, text)``: the image with one layer of host settings on top, or itself where there are none.
 
-    The layer holds ``/etc/pip.conf`` and, where this computer has a certificate bundle of its own, that bundle.
-    A final stage that begins from the plain image does not carry it. Passwords in an index address are left out.
+    ``tag`` is the image's name; with the layer it ends in ``-host``. The layer holds ``/etc/pip.conf`` and, where this
+    computer has a certificate bundle of its own, that bundle. A final stage that begins from the plain image does not
+    carry it. Passwords in an index address are left out.
 
     Example::
 
-        image, text = layer_on(client, base)
+        image, text = layer_on(client, base, "course/debian:bookworm-slim")
     """
     from helpers.images import build
 
     bundle, settings, left_out = certificate_bundle(), *pip_settings()
     warning = "; an index address with a password was left out" if left_out else ""
     if not bundle and not settings:
-        return image, f"this computer has no certificates or pip settings of its own{warning}"
-    tag = next(tag for tag in image.tags if tag.startswith("course/")) + "-host"
+        return image, f"{tag}: this computer has no certificates or pip settings of its own{warning}"
     with tempfile.TemporaryDirectory(prefix="docker-course-") as folder:
         context = Path(folder)
         lines = ["[global]", *(f"{key} = {value}" for key, value in sorted(settings.items()))]
@@ -48,9 +48,9 @@ def layer_on(client, image):
         (context / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
         for file in context.iterdir():
             file.chmod(0o644)
-        made = build(client, context, tag=tag, base=image)
+        made = build(client, context, tag=f"{tag}-host", base=image)
     added = [*(["certificate authorities"] if bundle else []), *(["pip settings"] if settings else [])]
-    return made, f"with this computer's {' and '.join(added)} in one layer{warning}"
+    return made, f"{tag}-host: with this computer's {' and '.join(added)} in one layer{warning}"
 
 
 def certificate_bundle():

@@ -32,12 +32,13 @@ def base_image(client, name, with_host_settings=False):
 
         base = base_image(client, "debian:bookworm-slim")
     """
+    tag = _course_name(name)
     image, origin = _find(client, name)
-    print(f"{_course_tag(image)}: {origin}")
+    print(f"{tag}: {origin}")
     if not with_host_settings:
         return image
-    image, added = host_settings.layer_on(client, image)
-    print(f"{_course_tag(image)}: {added}")
+    image, added = host_settings.layer_on(client, image, tag)
+    print(added)
     return image
 
 

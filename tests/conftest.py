@@ -1,5 +1,6 @@
 """Fixtures, and nbval's settings for the tests typed at the root."""
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -12,8 +13,10 @@ import nbval_settings
 
 
 def pytest_configure(config):
-    """Set nbval's options."""
+    """Set nbval's options; and have Ctrl-C reach what the tests start, where a shell's background job ignores it."""
     nbval_settings.apply(config)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

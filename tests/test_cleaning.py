@@ -113,6 +113,7 @@ def small_system(client, path):
     with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as inside:
         program = inside.extractfile("busybox").read()
     container.remove()
+    client.images.remove("course/hello-world-made")
     with tarfile.open(path, "w") as tar:
         entry = tarfile.TarInfo("bin/busybox")
         entry.size, entry.mode = len(program), 0o755

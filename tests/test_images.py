@@ -295,7 +295,7 @@ class TestHostSettings:
             monkeypatch.delenv(name)
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
         monkeypatch.setattr(host_settings, "OWN_AUTHORITIES", tmp_path)
-        image, said = host_settings.layer_on(client, base)
+        image, said = host_settings.layer_on(client, base, "course/debian:bookworm-slim")
         assert image.id == base.id and "no certificates or pip settings" in said
 
     def test_a_password_stays_out(self, monkeypatch):

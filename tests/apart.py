@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,28 @@ def variables(changes):
     left_out = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "COURSE_ENGINE", "XDG_STATE_HOME")
     kept = {k: v for k, v in os.environ.items() if k not in left_out and not k.lower().endswith("_proxy")}
     return {**kept, **changes}
+
+
+def alive(pid):
+    """Return whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def ended(pid, seconds=30):
+    """Return whether a process ends in time."""
+    deadline = time.monotonic() + seconds
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not alive(pid)
+
+
+def engine_ended(folder):
+    """Return whether the private engine with its state in a folder ends in time."""
+    pid = Path(folder, "docker-course", "engine", "docker.pid")
+    try:
+        return ended(int(pid.read_text()))
+    except FileNotFoundError:
+        return True

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import apart
 import nbval_settings
 
 
@@ -52,3 +53,4 @@ def state_home():
     """Return a folder for XDG_STATE_HOME with a short name, since sockets lie in it."""
     with tempfile.TemporaryDirectory(prefix="dc-", ignore_cleanup_errors=True) as folder:
         yield folder
+        assert apart.engine_ended(folder)

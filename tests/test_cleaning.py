@@ -132,6 +132,7 @@ def story(client, tmp_path_factory):
     start = f"subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\nARCHIVE = {str(archive)!r}\n"
     with tempfile.TemporaryDirectory(prefix="dc-", ignore_cleanup_errors=True) as folder:
         done = apart.python(start + STORY, XDG_STATE_HOME=folder)
+        assert apart.engine_ended(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

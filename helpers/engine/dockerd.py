@@ -1,6 +1,5 @@
 """A private dockerd on Linux, as root: own data, own socket, own bridge, all under the course's state folder."""
 
-import atexit
 import contextlib
 import json
 import os
@@ -48,7 +47,7 @@ def is_ours(client):
 
 def connect():
     """
-    Return a client on the private engine, started if need be; the last process that uses it stops it at its end.
+    Return a client on the private engine, started if need be; it is stopped after the last process that uses it.
 
     SDK calls: ``docker.DockerClient(base_url=…)``, ``client.ping``.
 
@@ -133,6 +132,7 @@ def _start(path):
             ["dockerd", "--config-file", str(here / "daemon.json")],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    _watch()
     deadline = time.monotonic() + 60
     while not _ping(path):
         if daemon.poll() is not None or time.monotonic() > deadline:
@@ -227,6 +227,7 @@ def remove():
     if not (state.folder() / "engine").exists():
         return False
     with (folder() / "users.lock").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)  # waits while the engine is being stopped after its last user
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -246,7 +247,8 @@ def _stop():
     return True
 
 
-# The last one out turns off the light: every process that uses the private engine holds a shared lock.
+# The last one out turns off the light: every process that uses the private engine holds a shared lock, which ends with
+# the process however that ends. One more process waits for the lock alone, and then stops the engine.
 
 _held = None
 
@@ -258,20 +260,26 @@ def _hold():
 
         _held = (folder() / "users.lock").open("w")
         fcntl.flock(_held, fcntl.LOCK_SH)
-        atexit.register(_let_go, os.getpid())
 
 
-def _let_go(owner):
-    if os.getpid() != owner:  # a forked child
-        return
+def _watch():
+    """Start the process that stops the engine after its last user."""
+    subprocess.Popen(
+        [sys.executable, "-c", "from helpers.engine import dockerd; dockerd.stop_after_the_last_user()"],
+        cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def stop_after_the_last_user():
+    """Wait until no process uses the private engine any more, then stop it; a new user waits as long."""
     import fcntl
 
-    try:
-        fcntl.flock(_held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return  # somebody else still uses the engine
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one Ctrl-C too many: stopping goes on to its end
-    stop()
+    here = folder()
+    with (here / "users.lock").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_EX)
+        if here.exists():  # else it was stopped and removed
+            stop()
 
 
 class _Lock:

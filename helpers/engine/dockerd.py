@@ -128,15 +128,15 @@ def _start(path):
     (here / "daemon.json").write_text(json.dumps(settings, indent=2))
     _clear_after_a_killed_engine(here)
     with (here / "dockerd.log").open("w") as log:
-        daemon = subprocess.Popen(
-            ["dockerd", "--config-file", str(here / "daemon.json")],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        supervisor = subprocess.Popen(
+            [sys.executable, "-c", "from helpers.engine import dockerd; dockerd.supervise()"],
+            cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    _watch()
     deadline = time.monotonic() + 60
     while not _ping(path):
-        if daemon.poll() is not None or time.monotonic() > deadline:
-            daemon.kill()
+        if supervisor.poll() is not None or time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(supervisor.pid, signal.SIGKILL)
             tail = "\n".join((here / "dockerd.log").read_text().splitlines()[-5:])
             raise Unavailable("failed", f"dockerd ended before it answered: {tail}", f"read {here / 'dockerd.log'}")
         time.sleep(0.05)
@@ -167,6 +167,11 @@ def _add_bridge():
     if BRIDGE in (name for _, name in socket.if_nameindex()):
         return True
     return subprocess.run(["ip", "link", "add", "name", BRIDGE, "type", "bridge"], capture_output=True).returncode == 0
+
+
+def _delete_bridge():
+    if shutil.which("ip"):
+        subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True)
 
 
 def pid():
@@ -242,13 +247,11 @@ def _stop():
     if number is None:
         return False
     _end(number)
-    if shutil.which("ip"):
-        subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True)
+    _delete_bridge()
     return True
 
 
-# The last one out turns off the light: every process that uses the private engine holds a shared lock, which ends with
-# the process however that ends. One more process waits for the lock alone, and then stops the engine.
+# Every process that uses the private engine holds a shared lock, which ends with the process, however that ends.
 
 _held = None
 
@@ -262,24 +265,21 @@ def _hold():
         fcntl.flock(_held, fcntl.LOCK_SH)
 
 
-def _watch():
-    """Start the process that stops the engine after its last user."""
-    subprocess.Popen(
-        [sys.executable, "-c", "from helpers.engine import dockerd; dockerd.stop_after_the_last_user()"],
-        cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-
-
-def stop_after_the_last_user():
-    """Wait until no process uses the private engine any more, then stop it; a new user waits as long."""
+def supervise():
+    """Run dockerd until no process uses it any more; one that comes while it is being stopped waits in ``_hold``."""
     import fcntl
 
     here = folder()
+    daemon = subprocess.Popen(["dockerd", "--config-file", str(here / "daemon.json")])
     with (here / "users.lock").open("w") as users:
-        fcntl.flock(users, fcntl.LOCK_EX)
-        if here.exists():  # else it was stopped and removed
-            stop()
+        while daemon.poll() is None:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # somebody uses it
+                time.sleep(0.2)
+            else:
+                _end(daemon.pid)
+                _delete_bridge()
 
 
 class _Lock:

@@ -15,13 +15,7 @@ MERGED_USR = (
     "/usr/share/mmdebstrap/hooks/maybe-merged-usr"  # without it, bookworm brings usrmerge, and that all of perl
 )
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-NO_EXTRAS = (  # what the public slim images leave out, too
-    "path-exclude=/usr/share/man/*",
-    "path-exclude=/usr/share/locale/*",
-    "path-include=/usr/share/locale/locale.alias",
-    "path-exclude=/usr/share/doc/*",
-    "path-include=/usr/share/doc/*/copyright",
-)
+SLIM = BASES / "debian" / "slim.sh"
 
 
 def debian(client, tag):
@@ -33,7 +27,7 @@ def debian(client, tag):
         tar = Path(folder) / "root.tar"
         command = [
             "mmdebstrap", "--variant=apt", f"--include={','.join(_includes(suite))}", f"--hook-dir={MERGED_USR}",
-            *(f"--dpkgopt={option}" for option in NO_EXTRAS), '--aptopt=Acquire::Languages "none"',
+            f"--customize-hook={SLIM.read_text()}", '--aptopt=Acquire::Languages "none"',
             *([f"--keyring={KEYRING}"] if Path(KEYRING).exists() else []), suite, str(tar), *_sources(suite),
         ]  # fmt: skip
         _run(command, f"making {tag}")
@@ -85,7 +79,7 @@ def _run(command, title):
             "is a Debian mirror reachable? On another system: pull the image where a registry answers, "
             "then docker save there and docker load here"
         )
-        raise CourseError(message(f"making a Debian image: {' '.join(command)}", "\n".join(said[-8:]), remedy))
+        raise CourseError(message(f"{title} with mmdebstrap", "\n".join(said[-8:]), remedy))
 
 
 def _includes(suite):

@@ -1,5 +1,6 @@
 """Fixtures, and nbval's settings for the tests typed at the root."""
 
+import shutil
 import signal
 import sys
 import tempfile
@@ -48,9 +49,22 @@ def test_objects(monkeypatch, request):
         cleanup(request.getfixturevalue("client"))
 
 
+@pytest.fixture(scope="session")
+def state_homes():
+    """Return a function that makes a folder for XDG_STATE_HOME; in the end, see that no engine of theirs is left."""
+    folders = []
+
+    def made():
+        folders.append(tempfile.mkdtemp(prefix="dc-"))  # short, since sockets lie in it
+        return folders[-1]
+
+    yield made
+    assert [folder for folder in folders if not apart.engine_ended(folder)] == []
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
 @pytest.fixture
-def state_home():
-    """Return a folder for XDG_STATE_HOME with a short name, since sockets lie in it."""
-    with tempfile.TemporaryDirectory(prefix="dc-", ignore_cleanup_errors=True) as folder:
-        yield folder
-        assert apart.engine_ended(folder)
+def state_home(state_homes):
+    """Return a folder for XDG_STATE_HOME."""
+    return state_homes()

@@ -3,7 +3,6 @@
 import io
 import json
 import tarfile
-import tempfile
 import time
 from pathlib import Path
 
@@ -93,7 +92,8 @@ cleanup(client)
 after = snapshot()
 counts = cleaning.clean(client)
 clean = snapshot()
-{COURSE}
+base = base_image(client, "debian:bookworm-slim")
+build(client, folder(STAGES), tag="course/stages", base=base)
 from_text("FROM course/debian:bookworm-slim\\nRUN echo thesis > /thesis\\n", "mine/thesis:1")
 client.containers.create("course/stages", "x", name="mine-too")
 cleanup(client)
@@ -126,13 +126,11 @@ def small_system(client, path):
 
 
 @pytest.fixture(scope="module")
-def story(client, tmp_path_factory):
+def story(client, tmp_path_factory, state_homes):
     """Return what was seen on an engine of its own, with a learner's things on it, while the course came and went."""
     archive = small_system(client, tmp_path_factory.mktemp("archive") / "base.tar")
     start = f"subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\nARCHIVE = {str(archive)!r}\n"
-    with tempfile.TemporaryDirectory(prefix="dc-", ignore_cleanup_errors=True) as folder:
-        done = apart.python(start + STORY, XDG_STATE_HOME=folder)
-        assert apart.engine_ended(folder)
+    done = apart.python(start + STORY, XDG_STATE_HOME=state_homes())
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -38,8 +38,8 @@ def helpers(clone, *arguments, **variables):
     )
 
 
-def test_interrupted_then_made_anew_then_quick(clone):
-    """Ctrl-C in the middle: the next command starts over, the one after it just runs, a move is seen."""
+def test_interrupted_then_offline_then_made_then_quick_then_moved(clone):
+    """Each command goes on from what the one before left, and says what it does; files of others in .venv stay."""
     process = subprocess.Popen(
         [sys._base_executable, "-m", "helpers", "stop"],
         cwd=clone,
@@ -54,30 +54,26 @@ def test_interrupted_then_made_anew_then_quick(clone):
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
-    second = helpers(clone, "stop")
-    assert second.returncode == 0, second.stderr
-    assert "left unfinished" in second.stdout and "Setting up .venv" in second.stdout
-    third = helpers(clone, "stop")
-    assert third.stdout.strip() == "no private engine of the course is running"
+
+    dead = {"PIP_INDEX_URL": "https://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
+    offline = helpers(clone, "stop", **dead)
+    assert "left unfinished" in offline.stdout and "Setting up .venv" in offline.stdout
+    assert offline.returncode == 1 and "Traceback" not in offline.stderr
+    assert "pip install" in offline.stderr and "HTTPS_PROXY" in offline.stderr and "PIP_CERT" in offline.stderr
+
+    made = helpers(clone, "stop")
+    assert made.returncode == 0 and "Setting up .venv" in made.stdout, made.stderr
+    quick = helpers(clone, "stop")
+    assert quick.stdout.strip() == "no private engine of the course is running"
+
     moved = clone.rename(clone.with_name("moved"))
+    own = moved / ".venv" / "thesis.txt"
+    own.write_text("years of work")
     project = moved / "pyproject.toml"
     project.write_text(project.read_text().replace('"tqdm>=4.66"', '"tqdm>=4.66", "iniconfig>=2.0"'))
-    fourth = helpers(moved, "stop")
-    assert fourth.returncode == 0 and "Setting up .venv" in fourth.stdout, fourth.stderr
+    there = helpers(moved, "stop")
+    assert there.returncode == 0 and "Setting up .venv" in there.stdout, there.stderr
     assert subprocess.run([moved / ".venv" / "bin" / "python", "-c", "import helpers, iniconfig"]).returncode == 0
-
-
-def test_an_environment_that_somebody_else_made_and_no_package_index(clone):
-    """Without a way to PyPI: pip's own words, and what to set behind a proxy. A .venv with other things keeps them."""
-    subprocess.run([sys._base_executable, "-m", "venv", "--without-pip", clone / ".venv"], check=True)
-    own = clone / ".venv" / "thesis.txt"
-    own.write_text("years of work")
-    dead = {"PIP_INDEX_URL": "https://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
-    failed = helpers(clone, "stop", **dead)
-    assert failed.returncode == 1 and "Traceback" not in failed.stderr
-    assert "pip install" in failed.stderr and "HTTPS_PROXY" in failed.stderr and "PIP_CERT" in failed.stderr
-    done = helpers(clone, "stop")
-    assert done.returncode == 0, done.stderr
     assert own.read_text() == "years of work"
 
 

@@ -216,17 +216,20 @@ class TestBootstrap:
 
     @apart.needs_root
     def test_on_an_empty_engine(self, state_home, capsys):
-        """A registry that refuses is named, and the image that was made works like the public one."""
+        """A registry that refuses is named, and the image that was made works and is as small as the public one."""
         with empty_engine(state_home, {}, HTTPS_PROXY="http://127.0.0.1:9") as other:
             image = base_image(other, "debian:bookworm-slim")
             said = capsys.readouterr().out
             assert "no registry gave it" in said and "made from Debian packages" in said
             assert image.labels["org.docker-course"] == "1"
             assert size(image) < 90e6
-            look = "readlink /bin; apt-get --version | head -1; . /etc/os-release; echo $VERSION_CODENAME"
+            look = (
+                "readlink /bin; apt-get --version | head -1; . /etc/os-release; echo $VERSION_CODENAME; apt-config dump"
+            )
             shown = other.containers.run(image, ["sh", "-c", look], network_mode="none", remove=True)
             lines = shown.decode().split("\n")
             assert lines[0] == "usr/bin" and lines[1].startswith("apt ") and lines[2] == "bookworm"
+            assert 'Dir::Cache::pkgcache "";' in lines and 'Acquire::GzipIndexes "true";' in lines
             assert contents(image)["packages"] < 100
 
     @apart.needs_root

@@ -8,6 +8,7 @@ import pytest
 pytestmark = apart.needs_root
 
 EXAMINE = "sys.exit(doctor.main())"
+WITHOUT_DOCKER = "running.SYSTEM_PROGRAMS = '/nonexistent';"
 LISTEN = """
 import socket
 server = socket.socket(socket.AF_UNIX)
@@ -45,7 +46,7 @@ def rows(done):
 
 def test_nothing_installed(tmp_path):
     """An ordinary user on a machine without Docker is told how to install it."""
-    done = apart.python(f"os.environ['PATH'] = {str(tmp_path)!r}; become_nobody();" + EXAMINE)
+    done = apart.python(WITHOUT_DOCKER + f"os.environ['PATH'] = {str(tmp_path)!r}; become_nobody();" + EXAMINE)
     state, said, remedy = rows(done)["running"]
     assert (state, said) == ("problem", "missing: no Docker Engine is installed here")
     assert "apt-get install docker.io" in remedy
@@ -56,7 +57,7 @@ def test_root_is_told_that_docker_will_be_installed(tmp_path):
     """As root on a Debian system without Docker, the course installs it: that is no problem."""
     (tmp_path / "apt-get").symlink_to("/bin/true")
     done = apart.python(
-        f"os.environ['PATH'] = {str(tmp_path)!r};" + EXAMINE,
+        WITHOUT_DOCKER + f"os.environ['PATH'] = {str(tmp_path)!r};" + EXAMINE,
         XDG_STATE_HOME=str(tmp_path / "state"),
         COURSE_ENGINE="dockerd",
     )
@@ -66,8 +67,9 @@ def test_root_is_told_that_docker_will_be_installed(tmp_path):
 
 
 def test_installed_and_not_running():
-    """Docker is there, its engine is not up."""
-    state, said, remedy = rows(apart.python("become_nobody();" + EXAMINE))["running"]
+    """Docker is there, its engine is not up; an ordinary user's PATH does not even lead to dockerd."""
+    code = "os.environ['PATH'] = '/usr/bin:/bin'; become_nobody();"
+    state, said, remedy = rows(apart.python(code + EXAMINE))["running"]
     assert state == "problem" and said.startswith("not running: Docker is installed")
     assert "systemctl start docker" in remedy
 

@@ -150,9 +150,10 @@ def test_running_is_the_engine_that_docker_host_names(client, monkeypatch):
 
 
 def test_only_its_owner_may_use_the_private_socket(state_home):
-    """The socket has mode 0600."""
+    """The socket has mode 0600; and dockerd is found where it is not in the PATH."""
     code = "engine.find('dockerd'); print(oct(os.stat(dockerd.folder() / 'docker.sock').st_mode & 0o777))"
-    assert apart.python(code, XDG_STATE_HOME=state_home).stdout.strip() == "0o600"
+    done = apart.python("os.environ['PATH'] = '/usr/bin:/bin'; " + code, XDG_STATE_HOME=state_home)
+    assert done.stdout.strip() == "0o600", done.stderr
 
 
 def test_settings_of_this_machine_reach_the_private_engine(state_home):

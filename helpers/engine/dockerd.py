@@ -57,7 +57,7 @@ def connect():
     import docker
 
     _check()
-    if not shutil.which("dockerd"):
+    if not running.dockerd_program():
         try:
             apt.install("docker.io", why="no Docker Engine is installed")
         except CourseError as error:
@@ -86,7 +86,7 @@ def look():
     _check()
     if running.answers(folder() / "docker.sock"):
         return docker.DockerClient(base_url=socket_url(), timeout=60)
-    if not shutil.which("dockerd") and not apt.available():
+    if not running.dockerd_program() and not apt.available():
         raise Unavailable(
             "missing", "no dockerd is installed", "install Docker Engine: https://docs.docker.com/engine/install/"
         )
@@ -270,7 +270,8 @@ def supervise():
     import fcntl
 
     here = folder()
-    daemon = subprocess.Popen(["dockerd", "--config-file", str(here / "daemon.json")])
+    path = f"{os.environ.get('PATH', os.defpath)}:{running.SYSTEM_PROGRAMS}"
+    daemon = subprocess.Popen(["dockerd", "--config-file", str(here / "daemon.json")], env={**os.environ, "PATH": path})
     with (here / "users.lock").open("w") as users:
         while daemon.poll() is None:
             try:

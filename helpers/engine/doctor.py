@@ -66,7 +66,7 @@ def _way(kind, look):
     except Unavailable as error:
         return None, _row(kind, "problem", f"{error.code}: {error.reason}", error.remedy)
     if client is None:
-        missing = "" if shutil.which("dockerd") else "; docker.io will be installed with apt-get for it"
+        missing = "" if running.dockerd_program() else "; docker.io will be installed with apt-get for it"
         return None, _row(kind, "ok", f"not started yet: lab, test and run start a private engine here{missing}")
     return client, _row(kind, "ok", engine.describe(client, kind))
 

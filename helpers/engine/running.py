@@ -10,6 +10,7 @@ from helpers.engine.unavailable import Unavailable
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 OLDEST_API = (1, 40)
+SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"  # often not in the PATH of an ordinary user
 
 
 def connect():
@@ -98,12 +99,17 @@ def _causes(error, seen=()):
 
 def _missing_or_stopped():
     desktop = Path("/Applications/Docker.app").exists() or shutil.which("Docker Desktop.exe")
-    if shutil.which("dockerd") or desktop:
+    if dockerd_program() or desktop:
         return Unavailable(
             "not running", f"Docker is installed and no engine runs ({DEFAULT_SOCKET} is not there)", _start_remedy()
         )
     client_only = " (only the docker command is)" if shutil.which("docker") else ""
     return Unavailable("missing", f"no Docker Engine is installed here{client_only}", _install_remedy())
+
+
+def dockerd_program():
+    """Return the path of the dockerd that is installed here, or None."""
+    return shutil.which("dockerd") or shutil.which("dockerd", path=SYSTEM_PROGRAMS)
 
 
 def _install_remedy():

@@ -26,7 +26,10 @@ def main(arguments=None):
         cut = arguments.index("--")
         words, extra = arguments[:cut], arguments[cut + 1 :]
     parser = _parser()
-    options = parser.parse_args(words)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        hint = "; what is for JupyterLab or pytest follows --, such as: lab -- --port 8890"
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint if options.command in (lab, test) else ''}")
     if extra and options.command not in (lab, test):
         parser.error("only lab and test take further arguments after --")
     try:
@@ -53,7 +56,7 @@ def _parser():
     add(test, "set up, then check code, helpers and notebooks: ruff, pytest --nbval; what follows -- goes to pytest")
     command = add(run, "execute the notebooks in order; write executed copies and an HTML page of each")
     command.add_argument("--output", default="executed", metavar="FOLDER", help="where to write (default: executed)")
-    command.add_argument("notebooks", nargs="*", help="such as 07_multi_stage (default: all)")
+    command.add_argument("notebooks", nargs="*", help="such as 07 or 07_multi_stage (default: all)")
     add(bench, "time the helpers against the docker command")
     add(doctor, "say which Docker Engine can be used, what is wrong, and what to do")
     add(stop, "stop the course's private engine")
@@ -65,7 +68,10 @@ def lab(options, extra):
     """Open JupyterLab at the first notebook."""
     from helpers import engine
 
-    print(engine.describe(*engine.find()), flush=True)
+    client, kind = engine.find()
+    print(engine.describe(client, kind), flush=True)
+    if kind == "dockerd":  # JupyterLab's terminals, too, speak to it
+        os.environ["DOCKER_HOST"] = engine.dockerd.socket_url()
     from jupyterlab.labapp import LabApp
 
     os.chdir(environment.ROOT)

@@ -44,6 +44,9 @@ def run(client, image, command=None, **sdk_arguments):
     }
     given = sdk_arguments.get("labels") or {}
     options["labels"] = {**labels(), **(given if isinstance(given, dict) else dict.fromkeys(given, ""))}
+    if isinstance(options.get("ports"), str):
+        remedy = "write ports={'8000/tcp': None} for any free port, or a number instead of None"
+        raise CourseError(message(f"publishing {options['ports']!r}", "ports= takes a dict", remedy))
     if options.get("ports"):
         options["ports"] = {port: _on_loopback(binding) for port, binding in options["ports"].items()}
     name = image if isinstance(image, str) else next(iter(image.tags), image.short_id)
@@ -67,7 +70,7 @@ def run(client, image, command=None, **sdk_arguments):
     except docker.errors.APIError as error:
         if not isinstance(error, docker.errors.ImageNotFound):
             _remove(client, options)  # made, and could not be started
-        raise explain(error, f"docker run {name}", error.explanation, _run_advice(error)) from None
+        raise explain(error, f"docker run {name}", error.explanation, _run_advice(error, name)) from None
 
 
 def labels():
@@ -113,11 +116,14 @@ def _exit_advice(error):
         139: "it crashed (segmentation fault)",
         143: "it was asked to end (SIGTERM)",
     }
-    return meaning.get(error.exit_status, "its own words above say why it failed")
+    otherwise = "its own words above say why it failed" if error.stderr else "it wrote no error: only the status tells"
+    return meaning.get(error.exit_status, otherwise)
 
 
-def _run_advice(error):
+def _run_advice(error, name):
     said = (error.explanation or "").lower()
+    if name.startswith("course/") and ("no such image" in said or "dial tcp" in said or "pull access denied" in said):
+        return "it is not on this engine: check the spelling, or build it first, as its notebook does"
     if isinstance(error, docker.errors.ImageNotFound) or "pull access denied" in said or "manifest unknown" in said:
         return "check the spelling of the image's name; client.images.list() shows those that are here"
     if "port is already allocated" in said or "address already in use" in said:
@@ -141,14 +147,19 @@ def url(container, port, timeout=30):
 
     Raises:
         CourseError: the port is not published, the container has ended, or nothing answered in time; with its log.
+        docker.errors.NotFound: the container was removed.
 
     Example::
 
         urllib.request.urlopen(url(web, 8000) + "/demo/")
     """
-    container.reload()
-    bindings = container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp")
+    port = str(port).removesuffix("/tcp")
     tried = f"asking {container.name} on its port {port}"
+    try:
+        container.reload()
+    except docker.errors.NotFound as error:
+        raise explain(error, tried, error.explanation, "it was removed: run it again") from None
+    bindings = container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp")
     if container.status == "running" and not bindings:
         raise CourseError(message(tried, "that port is not published", f"run it with ports={{'{port}/tcp': None}}"))
     deadline = time.monotonic() + timeout

@@ -3,6 +3,8 @@
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
+from helpers.errors import CourseError, message
+
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")  # Okabe and Ito
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++", "--")
 
@@ -25,11 +27,15 @@ def table(rows, columns=None):
     """
     Print rows as aligned text; columns whose name ends in ``bytes`` or ``seconds`` get their units.
 
+    Raises:
+        CourseError: there are no rows, or no row has that column.
+
     Example::
 
         table(compare({"single": single, "multi": multi}), ["name", "bytes"])
     """
-    columns = columns or list(rows[0])
+    columns = [columns] if isinstance(columns, str) else columns or list(_checked(rows)[0])
+    _checked(rows, *columns)
     cells = [[_cell(column, row.get(column)) for column in columns] for row in rows]
     titles = [column.replace("_bytes", "").replace("bytes", "size").replace("_", " ") for column in columns]
     widths = [max(len(line[n]) for line in [titles, *cells]) for n in range(len(columns))]
@@ -37,6 +43,18 @@ def table(rows, columns=None):
     for line in [titles, ["-" * width for width in widths], *cells]:
         aligned = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
         print("  ".join(aligned).rstrip())
+
+
+def _checked(rows, *columns):
+    """Return the rows; raise CourseError where there are none, or where none has a column."""
+    if not rows:
+        raise CourseError(message("showing rows", "there are none", "compare({'name': image}) makes one an image"))
+    for column in columns:
+        if not any(column in row for row in rows):
+            has = ", ".join(rows[0])
+            remedy = f"there are: {has}" + ("; compare(..., compressed=True) adds it" if "compressed" in column else "")
+            raise CourseError(message(f"showing the column {column!r}", "no row has it", remedy))
+    return rows
 
 
 def _cell(column, value):
@@ -61,6 +79,7 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
 
         ax = plot_bars(compare(images), "bytes", title="Size on disk", log=True, note="one build, this engine")
     """
+    _checked(rows, "name", column)
     names, values = [row["name"] for row in rows], [row[column] for row in rows]
     largest = max(values)
     figure, ax = plt.subplots(figsize=(8, 1.3 + 0.5 * len(rows)), layout="constrained")
@@ -97,7 +116,7 @@ def plot_layers(images, title="", note="", smallest=0.02):
 
         ax = plot_layers({"single": layers(single), "multi": layers(multi)})
     """
-    largest = max(sum(row["bytes"] for row in rows) for rows in images.values())
+    largest = max(sum(row["bytes"] for row in rows) for rows in _checked(images).values())
     figure, ax = plt.subplots(figsize=(8, 2 + 0.7 * len(images)), layout="constrained")
     styles = {}
     for name, rows in images.items():

@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
-from helpers.errors import CourseError
+from helpers.errors import CourseError, message
 from helpers.progress import progress
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -21,19 +21,20 @@ def execute(names=(), output=None):
     """
     Execute notebooks and write the executed copies and an HTML page of each to a folder; return what failed.
 
-    ``names`` picks notebooks (``07_multi_stage``), all of them by default. Without ``output``, they are stored back in
-    place, as the repository keeps them. Returns one text a failed notebook, naming its cell.
+    ``names`` picks notebooks (``07``, ``07_multi_stage`` or its path), all of them by default. Without ``output``, they
+    are stored back in place, as the repository keeps them. Returns one text a failed notebook, naming its cell.
 
     Example::
 
         failures = execute(output="/tmp/course")
     """
-    there = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
-    if unknown := [name for name in names if name not in there]:
-        raise CourseError(f"no notebook {', '.join(unknown)}; next: choose from {', '.join(there)}")
-    paths = [path for name, path in there.items() if not names or name in names]
+    paths = _chosen(names)
     if output:
-        Path(output).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(output).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            remedy = "name a folder that you may write to: --output FOLDER"
+            raise CourseError(message(f"making the folder {output}", error, remedy)) from None
     failures = []
     with progress(total=len(paths), desc="notebooks", unit="notebook") as bar:
         for path in paths:
@@ -51,6 +52,17 @@ def execute(names=(), output=None):
                 nbformat.write(notebook, path)
             bar.update(1)
     return failures
+
+
+def _chosen(names):
+    """Return the paths of the notebooks that names, beginnings of names or paths mean."""
+    there = sorted(NOTEBOOKS.glob("*.ipynb"))
+    wanted = {name: [path for path in there if path.stem.startswith(Path(name).stem)] for name in names}
+    if unknown := [name for name, found in wanted.items() if not found]:
+        raise CourseError(
+            f"no notebook {', '.join(unknown)}; next: choose from {', '.join(path.stem for path in there)}"
+        )
+    return [path for path in there if not names or any(path in found for found in wanted.values())]
 
 
 def _run(notebook, path):
@@ -80,10 +92,17 @@ def _run(notebook, path):
     except CellExecutionError as error:
         if interrupted:
             raise KeyboardInterrupt from None
-        return f"{path.name}: cell {cell} failed: {error.ename}: {error.evalue}"
+        return f"{path.name}: {_place(notebook, cell)} failed: {error.ename}: {error.evalue}"
     except Exception as error:
-        return f"{path.name}: cell {cell}: {type(error).__name__}: {error}"
+        return f"{path.name}: {_place(notebook, cell)}: {type(error).__name__}: {error}"
     return None
+
+
+def _place(notebook, cell):
+    """Return a cell's number as JupyterLab shows it, and its first line."""
+    number = sum(one.cell_type == "code" for one in notebook.cells[: cell + 1])
+    first = notebook.cells[cell].source.partition("\n")[0] if notebook.cells else ""
+    return f"cell [{number}] ({first})"
 
 
 def _tidy(notebook):

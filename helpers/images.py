@@ -49,6 +49,9 @@ def _find(client, name):
             image = client.images.get(candidate)
         except docker.errors.ImageNotFound:
             continue
+        except docker.errors.APIError as error:
+            remedy = "write the name in lower case, such as debian:bookworm-slim"
+            raise CourseError(message(f"looking for the image {name}", error.explanation, remedy)) from error
         image.tag(course_name)
         return client.images.get(course_name), origin
     try:
@@ -61,7 +64,7 @@ def _find(client, name):
                 message(
                     f"docker pull {name}",
                     said,
-                    "check the name; see what a registry answers: python3 -m helpers doctor",
+                    f"check the name. Without a registry these can be made: {', '.join(bootstrap.RECIPES)}",
                 )
             ) from error
         print(f"{name}: no registry gave it ({said.strip()}); making it from Debian packages")
@@ -129,7 +132,9 @@ def build(client, path, tag, base=None, **sdk_arguments):
         image = build(client, "apps/first", tag="course/first", base=base)
     """
     if not Path(path).is_dir():
-        raise CourseError(message(f"docker build {path}", "there is no such folder", f"look from here: {Path.cwd()}"))
+        said = "that is a file" if Path(path).is_file() else "there is no such folder"
+        remedy = f"give the folder that holds the Dockerfile; looked from here: {Path.cwd()}"
+        raise CourseError(message(f"docker build {path}", said, remedy))
     buildargs = {**_proxies(), **sdk_arguments.pop("buildargs", {})}
     if base is not None:
         buildargs["BASE"] = base if isinstance(base, str) else _course_tag(base)
@@ -167,6 +172,8 @@ def _follow(events, title, log, made):
                     bar.refresh()
                 elif line.startswith(" ---> Using cache"):
                     cached = True
+                elif line.startswith("[Warning]"):
+                    print(line)
                 elif (match := re.match(r" ---> ([0-9a-f]{12})$", line)) and step != "FROM" and not cached:
                     made.append(match[1])
                 else:
@@ -178,16 +185,20 @@ def _follow(events, title, log, made):
 def _build_error(said, log, path, tag):
     step = next((line for line in reversed(log) if line.startswith("Step ")), "")
     since = log[log.index(step) + 1 :] if step in log else []
-    tail = "\n".join([*since[-8:], said.strip()])
+    own_words = [line for line in since if not line.startswith((" ---> ", "Removing intermediate container"))]
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in [*own_words[-8:], said.strip()]]
+    tail = "\n".join(line for line in lines if line)
     where = f"at {step.strip()}" if step else "before its first step"
     error = docker.errors.BuildError(f"{where}: {said.strip()}", list(log))
     return explain(error, f"docker build -t {tag} {path} stopped {where}", tail, _build_advice(said, tail))
 
 
 BUILD_ADVICE = {  # what the engine says → what to do next
-    "must be lower ?case|invalid reference format": "write the image's name in lower case letters",
+    "must be lower ?case|invalid reference format": "write the image's name in lower case, without spaces",
     "parse error|unknown instruction|unknown flag": "mend that line of the Dockerfile: each begins with an instruction",
-    "Cannot locate specified Dockerfile": "name the file: build(..., dockerfile='Dockerfile.single')",
+    "Cannot locate specified Dockerfile": "write a Dockerfile there, or name it: build(..., dockerfile='…')",
+    "no build stage|cannot be empty": "begin the Dockerfile with FROM",
+    "should not be blank": "give the base: build(..., base=base)",
     "COPY failed|ADD failed|file not found": "COPY takes files from the build's folder: is it there? In .dockerignore?",
     "no space left": "free some disk space: python3 -m helpers doctor says how much there is",
     "returned a non-zero code": "the command in that step failed: read its own words above, mend it, build again",
@@ -217,7 +228,7 @@ def size(image):
 
         size(image)
     """
-    return sum(entry["Size"] for entry in image.history())
+    return sum(entry["Size"] for entry in _history(image))
 
 
 def layers(image):
@@ -232,8 +243,15 @@ def layers(image):
     """
     return [
         {"instruction": _instruction(entry), "bytes": entry["Size"]}
-        for entry in reversed(image.history())
+        for entry in reversed(_history(image))
     ]  # fmt: skip
+
+
+def _history(image):
+    if isinstance(image, str):
+        remedy = f"take the image itself: client.images.get({image!r})"
+        raise CourseError(message(f"reading the layers of {image!r}", "that is a name, not an image", remedy))
+    return image.history()
 
 
 def _instruction(entry):

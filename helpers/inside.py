@@ -31,8 +31,9 @@ def contents(image):
 
         contents(image)["packages"]
     """
+    whole = size(image)
     row = {"files": 0, "bytes": 0, "executables": 0, "setuid": 0, "shells": set(), "packages": 0}
-    with progress(total=size(image), desc="reading", unit="B", unit_scale=True) as bar:
+    with progress(total=whole, desc="reading", unit="B", unit_scale=True) as bar:
         for member, read in _members(image):
             bar.update(member.size)
             _count(row, member, read)

@@ -108,6 +108,12 @@ def test_help(arguments):
     assert done.returncode == (0 if arguments else 2)
 
 
+def test_arguments_of_jupyterlab_without_the_dashes():
+    """Where --port belongs is said."""
+    done = typed("lab", "--port", "8890")
+    assert done.returncode == 2 and "lab -- --port 8890" in done.stderr
+
+
 def test_extra_arguments_where_none_are_taken():
     """Doctor takes nothing after --."""
     done = typed("doctor", "--", "--port=1")

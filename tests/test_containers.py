@@ -207,3 +207,18 @@ print(container.status)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("running\n", "")
     assert client.containers.list(all=True, filters={"name": name}) == []
+
+
+def test_ports_as_in_a_terminal(client, base):
+    """The form of docker run -p is answered with the SDK's."""
+    with pytest.raises(CourseError, match=r"ports=\{'8000/tcp': None\}"):
+        run(client, base, ports="8000:8000")
+
+
+def test_url_of_a_container_that_was_removed(client, base):
+    """Docker's own exception, with what to do."""
+    container = run(client, base, ["true"], detach=True)
+    container.remove(force=True)
+    with pytest.raises(docker.errors.NotFound) as caught:
+        url(container, "8000/tcp")
+    assert "on its port 8000" in notes(caught.value) and "it was removed" in notes(caught.value)

@@ -215,3 +215,26 @@ def test_the_proxy_of_the_engine_is_dead(state_home):
     state, said, remedy = rows(done)["registry"]
     assert state == "note" and "proxyconnect" in said
     assert "the engine's proxy" in remedy
+
+
+def test_a_way_that_there_is_not():
+    """COURSE_ENGINE with an unknown word is named, and the words that there are."""
+    done = apart.python(EXAMINE, COURSE_ENGINE="podman")
+    state, said, remedy = rows(done)["engine"]
+    assert (state, said) == ("problem", "COURSE_ENGINE=podman is unknown") and "running, dockerd" in remedy
+    assert done.returncode == 1
+
+
+def test_the_private_engine_and_its_address(state_home):
+    """An engine that runs: the doctor says how a terminal reaches it."""
+    done = apart.python("client, _ = engine.find('dockerd');" + EXAMINE, XDG_STATE_HOME=state_home)
+    state, said, remedy = rows(done)["dockerd"]
+    assert state == "ok" and "Docker Engine" in said
+    assert f"export DOCKER_HOST=unix://{state_home}/docker-course/engine/docker.sock" in remedy
+
+
+def test_an_ssh_address_without_paramiko():
+    """The package that is missing is named."""
+    code = "sys.modules['paramiko'] = None; become_nobody();"
+    _, said, remedy = rows(apart.python(code + EXAMINE, DOCKER_HOST="ssh://somebody@127.0.0.1"))["running"]
+    assert "paramiko" in said and "pip install paramiko" in remedy

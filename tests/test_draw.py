@@ -5,6 +5,7 @@ import pytest
 
 from helpers import plot_bars, plot_layers, table
 from helpers.draw import human
+from helpers.errors import CourseError
 
 ROWS = [{"name": "single", "bytes": 1_120_000_000}, {"name": "two stages", "bytes": 1_860_000}]
 LAYERS = {
@@ -121,3 +122,20 @@ def test_no_meaning_by_colour_alone():
     rows = [{"instruction": f"RUN {n}", "bytes": 100} for n in range(8)]
     hatches = [bar.get_hatch() for bar in plot_layers({"image": rows}).patches]
     assert len(set(hatches)) == 8
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: table([]), "there are none"),
+        (lambda: plot_bars([]), "there are none"),
+        (lambda: plot_layers({}), "there are none"),
+        (lambda: table(ROWS, "byte"), "there are: name, bytes"),
+        (lambda: plot_bars(ROWS, "seconds"), "there are: name, bytes"),
+        (lambda: plot_bars(ROWS, "compressed_bytes"), "compressed=True"),
+    ],
+)
+def test_nothing_to_draw(call, said):
+    """No rows, or none with that column: said, with what there is."""
+    with pytest.raises(CourseError, match=said):
+        call()

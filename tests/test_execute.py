@@ -30,7 +30,7 @@ def test_failing_cell_is_named_and_the_others_are_run(notebooks):
     before = (notebooks / "01_good.ipynb").read_text()
     failures = execute.execute(output=notebooks / "out")
     assert len(failures) == 1
-    assert failures[0].startswith("02_bad.ipynb: cell 2 failed: FileNotFoundError")
+    assert failures[0].startswith("02_bad.ipynb: cell [2] (open('no such file')) failed: FileNotFoundError")
     assert sorted(path.name for path in (notebooks / "out").iterdir()) == [
         "01_good.html", "01_good.ipynb", "02_bad.html", "02_bad.ipynb"
     ]  # fmt: skip
@@ -44,6 +44,19 @@ def test_in_place(notebooks):
     stored = nbformat.read(notebooks / "01_good.ipynb", as_version=4)
     assert [cell.execution_count for cell in stored.cells if cell.cell_type == "code"] == [1, 2]
     assert stored.cells[2].outputs[0].text == "42\n" and "widgets" not in stored.metadata
+
+
+@pytest.mark.parametrize("name", ["01", "01_good.ipynb", "notebooks/01_good.ipynb"])
+def test_names_as_people_type_them(notebooks, name):
+    """The beginning of a name, a file name, a path."""
+    assert execute.execute(names=[name], output=notebooks / "out") == []
+    assert sorted(path.name for path in (notebooks / "out").iterdir()) == ["01_good.html", "01_good.ipynb"]
+
+
+def test_a_folder_that_cannot_be_made(notebooks):
+    """A file in its place is named, and what to do."""
+    with pytest.raises(CourseError, match="--output FOLDER"):
+        execute.execute(names=["01"], output=notebooks / "01_good.ipynb")
 
 
 def test_unknown_name(notebooks):

@@ -362,8 +362,10 @@ class TestBuild:
             ),
             ("FROM scratch\n", "Upper", "docker build -t course/Upper", "invalid", "lower case"),
             ("FROM Debian\n", "x", "FROM Debian", "must be lower", "lower case"),
+            ("", "x", "docker build -t course/x", "cannot be empty", "begin the Dockerfile with FROM"),
+            ("ARG BASE\nFROM ${BASE}\n", "x", "FROM ${BASE}", "blank", "base=base"),
         ],
-        ids=["syntax", "missing file", "unknown base", "upper-case tag", "upper-case base"],
+        ids=["syntax", "missing file", "unknown base", "upper-case tag", "upper-case base", "empty", "no base"],
     )
     def test_bad_input(self, client, tmp_path, dockerfile, tag, tried, said, advice):
         """What was tried, what the engine said, what to do; and docker's own exception."""
@@ -374,13 +376,26 @@ class TestBuild:
         assert [word for word in said.split("|") if word in text]
         assert [word for word in advice.split("|") if word in text.partition("next:")[2]]
 
+    def test_a_base_that_the_dockerfile_does_not_take(self, client, base, tmp_path, capsys):
+        """The engine's warning is passed on."""
+        build(client, folder_of(tmp_path, Dockerfile="FROM scratch\nCOPY Dockerfile /\n"), tag="course/x", base=base)
+        client.images.remove("course/x")
+        assert "[BASE" in capsys.readouterr().out
+
+    def test_a_name_for_an_image(self):
+        """What reads an image takes the image, and says so."""
+        with pytest.raises(CourseError, match=r"client\.images\.get\('course/first'\)"):
+            size("course/first")
+
     def test_failing_run(self, client, base, tmp_path):
         """The failing instruction, the tail of its log, and the whole log on the exception."""
         text = "ARG BASE\nFROM ${BASE}\nLABEL org.docker-course=1\nRUN echo first; echo the reason >&2; exit 3\n"
         with pytest.raises(docker.errors.BuildError) as caught:
             build(client, folder_of(tmp_path, Dockerfile=text), tag="course/test-fails", base=base)
         said = notes(caught.value)
-        assert "stopped at Step 4/4 : RUN echo first" in said and "the reason" in said and "code: 3" in said
+        assert "stopped at Step 4/4 : RUN echo first" in said and "code: 3" in said
+        answer = said[said.index("answer: ") + 8 : said.index("  next: ")].splitlines()
+        assert sorted(line.strip() for line in answer[:-1]) == ["first", "the reason"]  # no colours, no ids
         assert "the reason" in "".join(caught.value.build_log)
         assert caught.value._render_traceback_() == [f"BuildError: {said}"]
 

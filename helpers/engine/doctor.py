@@ -43,9 +43,12 @@ def examine():
     where = "its own environment" if Path(sys.prefix).name == ".venv" else "the active environment"
     rows = [
         _row("Python", "ok", f"{sys.version.split()[0]}, in {where}"),
-        _row("address", "ok", f"{url}, from {source}"),
+        _row("address", "note", f"{url}, from {source}"),
     ]
-    forced = os.environ.get("COURSE_ENGINE")
+    forced = os.environ.get("COURSE_ENGINE") or None
+    if forced and forced not in engine.WAYS:
+        said = f"COURSE_ENGINE={forced} is unknown"
+        rows.append(_row("engine", "problem", said, f"choose one of {', '.join(engine.WAYS)}, or unset it"))
     client = None
     for kind, look in (("running", running.connect), ("dockerd", dockerd.look)):
         if forced in (None, "", kind):
@@ -68,7 +71,8 @@ def _way(kind, look):
     if client is None:
         missing = "" if running.dockerd_program() else "; docker.io will be installed with apt-get for it"
         return None, _row(kind, "ok", f"not started yet: lab, test and run start a private engine here{missing}")
-    return client, _row(kind, "ok", engine.describe(client, kind))
+    terminal = f"to type docker commands in a terminal: export DOCKER_HOST={dockerd.socket_url()}"
+    return client, _row(kind, "ok", engine.describe(client, kind), terminal if kind == "dockerd" else "")
 
 
 def _disk(client):

@@ -69,6 +69,9 @@ def _diagnose(error, source, url):
         )
     if any("InvalidVersion" in k.__name__ for k in kinds) or "is too old" in str(error):
         return _too_old(url, error)
+    if url.startswith("ssh://") and {NameError, ImportError} & set(kinds):
+        said = f"{url} (from {source}): the SDK needs the package paramiko for ssh addresses"
+        return Unavailable("nowhere", said, ".venv/bin/pip install paramiko, then try again")
     if PermissionError in kinds:
         return Unavailable("permission denied", said, _group_remedy())
     if FileNotFoundError in kinds and source == "the default socket":

@@ -39,7 +39,11 @@ def execute(names=(), output=None):
     with progress(total=len(paths), desc="notebooks", unit="notebook") as bar:
         for path in paths:
             bar.set_postfix_str(path.stem)
-            notebook = nbformat.read(path, as_version=4)
+            try:
+                notebook = nbformat.read(path, as_version=4)
+            except nbformat.reader.NotJSONError as error:
+                failures.append(f"{path.name}: it cannot be read: {error}; next: git checkout notebooks/{path.name}")
+                continue
             failure = _run(notebook, path)
             if failure:
                 failures.append(failure)

@@ -53,6 +53,14 @@ def test_names_as_people_type_them(notebooks, name):
     assert sorted(path.name for path in (notebooks / "out").iterdir()) == ["01_good.html", "01_good.ipynb"]
 
 
+def test_a_file_that_is_no_notebook(notebooks):
+    """It is named among the failures, and the others are run."""
+    (notebooks / "02_bad.ipynb").write_text("no JSON")
+    (failure,) = execute.execute(output=notebooks / "out")
+    assert failure.startswith("02_bad.ipynb: it cannot be read") and "git checkout" in failure
+    assert (notebooks / "out" / "01_good.html").exists()
+
+
 def test_a_folder_that_cannot_be_made(notebooks):
     """A file in its place is named, and what to do."""
     with pytest.raises(CourseError, match="--output FOLDER"):

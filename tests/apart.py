@@ -63,9 +63,17 @@ def ended(pid, seconds=30):
 
 
 def engine_ended(folder):
-    """Return whether the private engine with its state in a folder ends in time."""
-    pid = Path(folder, "docker-course", "engine", "docker.pid")
-    try:
-        return ended(int(pid.read_text()))
-    except FileNotFoundError:
-        return True
+    """Return whether all programs of an engine with its state in a folder end in time."""
+    return all([ended(pid) for pid in _named(folder)]) and not _named(folder)
+
+
+def _named(folder):
+    """Return the processes whose command line names a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(folder) in (path / "cmdline").read_text(errors="replace"):
+                found.append(int(path.name))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended meanwhile
+    return found

@@ -51,7 +51,7 @@ def examine():
         rows.append(_row("engine", "problem", said, f"choose one of {', '.join(engine.WAYS)}, or unset it"))
     client = None
     for kind, look in (("running", running.connect), ("dockerd", dockerd.look)):
-        if forced in (None, "", kind):
+        if forced in (None, kind):
             found, row = _way(kind, look)
             rows.append(row)
             client = client or found

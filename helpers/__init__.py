@@ -5,7 +5,8 @@ Docker, measured: thin helpers around the Docker SDK for Python.
 an engine      connect
 images         base_image, build, size, layers, contents, compare
 containers     run, url, server
-tables, plots  table, plot_bars, plot_layers
+tables, plots  table, plot_bars, plot_layers, plot_lines, plot_timeline
+verdicts       claim, ledger
 afterwards     cleanup
 =============  ==================================================================================
 
@@ -29,6 +30,10 @@ _HOMES = {
     "table": "draw",
     "plot_bars": "draw",
     "plot_layers": "draw",
+    "plot_lines": "draw",
+    "plot_timeline": "draw",
+    "claim": "claims",
+    "ledger": "claims",
     "cleanup": "cleaning",
 }
 

@@ -1,6 +1,9 @@
 """Tables and plots from rows; it knows no engine and no image."""
 
+import html
+
 import matplotlib.pyplot as plt
+from IPython.core.pylabtools import print_figure
 from matplotlib.ticker import FuncFormatter
 
 from helpers.errors import CourseError, message
@@ -97,7 +100,9 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
     else:
         ax.set_xlim(0, largest * 1.4)
     _axis(ax, column, log)
-    _finish(figure, ax, title, note)
+    _finish(
+        figure, ax, title, note, f"Bar chart, {_measure(column)}. {title}. Bars from top to bottom: {', '.join(names)}."
+    )
     return ax
 
 
@@ -134,7 +139,67 @@ def plot_layers(images, title="", note="", smallest=0.02):
     ax.set_xlim(0, largest * 1.2)
     _axis(ax, "bytes", log=False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.25), frameon=False, fontsize="small")
-    _finish(figure, ax, title, note)
+    _finish(figure, ax, title, note, f"Stacked bars, one an image, in bytes. {title}. Images: {', '.join(images)}.")
+    return ax
+
+
+def plot_lines(rows, x, y, title="", note="", limit=None):
+    """
+    Draw a line for each ``name`` in the rows, from column ``x`` to column ``y``, and return the ``Axes``.
+
+    ``limit`` is drawn as a dashed line across.
+
+    Example::
+
+        ax = plot_lines(rows, "seconds", "bytes", title="Memory", limit=64 * 2**20)
+    """
+    _checked(rows, "name", x, y)
+    figure, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    for n, name in enumerate(names):
+        points = [(row[x], row[y]) for row in rows if row["name"] == name]
+        ax.plot(*zip(*points, strict=True), color=COLOURS[n], marker="os^Dv"[n % 5], label=name)
+    if limit is not None:
+        ax.axhline(limit, color="black", linestyle="--", label=f"limit: {_cell(y, limit)}")
+    ax.set_ylabel(_measure(y))
+    ax.set_ylim(bottom=0)
+    ax.margins(y=0.15)
+    if y.endswith("bytes"):
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: human(value)))
+    _axis(ax, x, log=False)
+    ax.legend(frameon=False, fontsize="small")
+    words = f"Line chart, {_measure(y)} over {_measure(x)}. {title}. Lines: {', '.join(names)}."
+    _finish(figure, ax, title, note, words)
+    return ax
+
+
+def plot_timeline(rows, title="", note=""):
+    """
+    Draw what was the case when, one lane a ``name``, and return the ``Axes``.
+
+    Each row is a span: ``name``, ``state``, ``start_seconds``, ``end_seconds``.
+
+    Example::
+
+        ax = plot_timeline([{"name": "daemon", "state": "answers", "start_seconds": 0, "end_seconds": 2.5}])
+    """
+    _checked(rows, "name", "state", "start_seconds", "end_seconds")
+    lanes = list(dict.fromkeys(row["name"] for row in rows))
+    states = list(dict.fromkeys(row["state"] for row in rows))
+    figure, ax = plt.subplots(figsize=(8, 1.6 + 0.45 * len(lanes)), layout="constrained")
+    for n, state in enumerate(states):
+        spans = [row for row in rows if row["state"] == state]
+        ax.barh(
+            [row["name"] for row in spans], [row["end_seconds"] - row["start_seconds"] for row in spans],
+            left=[row["start_seconds"] for row in spans], height=0.55, label=state, edgecolor="black", linewidth=0.6,
+            color=COLOURS[n % len(COLOURS)], hatch=HATCHES[n % len(HATCHES)],
+        )  # fmt: skip
+    ax.set_yticks(range(len(lanes)), lanes)
+    ax.invert_yaxis()
+    _axis(ax, "seconds", log=False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.3), ncols=4, frameon=False, fontsize="small")
+    words = f"Timeline in seconds. {title}. Lanes: {', '.join(lanes)}. States: {', '.join(states)}."
+    _finish(figure, ax, title, note, words)
     return ax
 
 
@@ -153,15 +218,22 @@ def _drawn(ax, instruction):
     return instruction in ax.get_legend_handles_labels()[1]
 
 
+def _measure(column):
+    return next((unit for unit in ("seconds", "bytes") if column.endswith(unit)), column)
+
+
 def _axis(ax, column, log):
-    unit = "seconds" if column.endswith("seconds") else "bytes" if column.endswith("bytes") else column
+    unit = _measure(column)
     ax.set_xlabel(f"{unit}, logarithmic scale" if log else unit)
     if unit == "bytes":
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human(value)))
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _finish(figure, ax, title, note):
+def _finish(figure, ax, title, note, words):
+    """Set the title and the note, and have a notebook show the figure with words for who cannot see it."""
     ax.set_title(title, loc="left")
     if note:
         figure.supxlabel(note, fontsize="small", color="#555555", x=0.01, ha="left")
+    words = html.escape(f"{words} {note}".strip())
+    figure._repr_html_ = lambda: f'<img alt="{words}" src="data:image/png;base64,{print_figure(figure, base64=True)}">'

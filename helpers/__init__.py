@@ -3,7 +3,7 @@ Docker, measured: thin helpers around the Docker SDK for Python.
 
 =============  ==================================================================================
 an engine      connect
-images         base_image, build, size, layers, contents, compare
+images         base_image, build, size, layers, contents, compare, security_fixes
 containers     run, url, server
 tables, plots  table, plot_bars, plot_layers, plot_lines, plot_timeline
 verdicts       claim, ledger
@@ -23,6 +23,7 @@ _HOMES = {
     "size": "images",
     "layers": "images",
     "contents": "inside",
+    "security_fixes": "fixes",
     "compare": "images",
     "run": "containers",
     "url": "containers",

@@ -53,6 +53,8 @@ RECIPES = {
     "debian:trixie-slim": debian,
     "hello-world": from_dockerfile,
     "registry:2": from_dockerfile,
+    "python:3.11-slim-bookworm": from_dockerfile,
+    "gcr.io/distroless/python3-debian12": from_dockerfile,
 }
 
 

@@ -88,17 +88,17 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
     figure, ax = plt.subplots(figsize=(8, 1.3 + 0.5 * len(rows)), layout="constrained")
     bars = ax.barh(names, values, color=COLOURS[0], height=0.6)
     labels = [
-        _cell(column, value) + ("" if value == largest else f"  ({_ratio(largest / value)} times less)")
+        _cell(column, value) + ("" if value in (0, largest) else f"  ({_ratio(largest / value)} times less)")
         for value in values
     ]
     ax.bar_label(bars, labels, padding=4)
     ax.invert_yaxis()
     if log:
         ax.set_xscale("log")
-        left = min(values) / 10
+        left = min(value for value in values if value) / 10
         ax.set_xlim(left, largest * (largest / left) ** 0.3)
     else:
-        ax.set_xlim(0, largest * 1.4)
+        ax.set_xlim(0, largest * 1.4 or 1)
     _axis(ax, column, log)
     _finish(
         figure, ax, title, note, f"Bar chart, {_measure(column)}. {title}. Bars from top to bottom: {', '.join(names)}."

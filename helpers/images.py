@@ -135,7 +135,7 @@ def build(client, path, tag, base=None, **sdk_arguments):
         said = "that is a file" if Path(path).is_file() else "there is no such folder"
         remedy = f"give the folder that holds the Dockerfile; looked from here: {Path.cwd()}"
         raise CourseError(message(f"docker build {path}", said, remedy))
-    buildargs = {**_proxies(), **sdk_arguments.pop("buildargs", {})}
+    buildargs = {**proxies(), **sdk_arguments.pop("buildargs", {})}
     if base is not None:
         buildargs["BASE"] = base if isinstance(base, str) else _course_tag(base)
     options = {"rm": True, "forcerm": True, **sdk_arguments}
@@ -201,6 +201,7 @@ BUILD_ADVICE = {  # what the engine says → what to do next
     "should not be blank": "give the base: build(..., base=base)",
     "COPY failed|ADD failed|file not found": "COPY takes files from the build's folder: is it there? In .dockerignore?",
     "no space left": "free some disk space: python3 -m helpers doctor says how much there is",
+    "/bin/(ba)?sh.*no such file": "this base has no shell for RUN: do that step in an earlier stage, and COPY its result",
     "returned a non-zero code": "the command in that step failed: read its own words above, mend it, build again",
     "denied|not found|unauthorized": "check the spelling of the name after FROM; a private image needs docker login",
     "dial tcp|lookup|timeout|no such host|x509": "no registry can be reached: base_image(client, …) makes the base",
@@ -323,7 +324,7 @@ def _course_tag(image):
     return next((tag for tag in image.tags if tag.startswith("course/")), image.tags[0] if image.tags else image.id)
 
 
-def _proxies():
+def proxies():
     """Return the proxies of this computer that a container can reach too, as docker's predefined build arguments."""
     found = {name: os.environ[name] for name in PROXIES if os.environ.get(name)}
     return {

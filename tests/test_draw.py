@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from helpers import plot_bars, plot_layers, table
+from helpers import plot_bars, plot_layers, plot_lines, plot_timeline, table
 from helpers.draw import human
 from helpers.errors import CourseError
 
@@ -139,3 +139,62 @@ def test_nothing_to_draw(call, said):
     """No rows, or none with that column: said, with what there is."""
     with pytest.raises(CourseError, match=said):
         call()
+
+
+MEMORY = [{"name": name, "seconds": n / 10, "bytes": n * 8_000_000} for name in ("a", "b") for n in range(1, 5)]
+SPANS = [
+    {"name": "daemon", "state": "answers", "start_seconds": 0, "end_seconds": 1},
+    {"name": "daemon", "state": "silent", "start_seconds": 1, "end_seconds": 3},
+    {"name": "app", "state": "answers", "start_seconds": 0, "end_seconds": 3},
+]
+
+
+def test_plot_bars_with_nothing():
+    """A row of zero has a bar of no length, also on a logarithmic scale, and when all rows are zero."""
+    ax = plot_bars([{"name": "some", "packages": 10}, {"name": "none", "packages": 0}], "packages", log=True)
+    assert words(ax) == ["10", "0"] and all_inside(ax)
+    assert words(plot_bars([{"name": "none", "packages": 0}], "packages")) == ["0"]
+
+
+def test_plot_lines():
+    """A line for each name with all its points, the limit across, units on both axes."""
+    ax = plot_lines(MEMORY, "seconds", "bytes", title="Memory", note="once", limit=20_000_000)
+    assert [list(line.get_xdata()) for line in ax.lines[:2]] == [[0.1, 0.2, 0.3, 0.4]] * 2
+    assert list(ax.lines[1].get_ydata()) == [8e6, 16e6, 24e6, 32e6]
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["a", "b", "limit: 20 MB"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("seconds", "bytes") and all_inside(ax)
+
+
+def test_lines_differ_without_colour():
+    """Markers tell the lines apart."""
+    ax = plot_lines(MEMORY, "seconds", "bytes")
+    assert len({line.get_marker() for line in ax.lines}) == 2
+
+
+def test_plot_timeline():
+    """Each span lies in its lane from its start to its end; states differ in pattern, too."""
+    ax = plot_timeline(SPANS, title="Who answers", note="once")
+    spans = {(bar.get_y() + bar.get_height() / 2, bar.get_x(), bar.get_width()) for bar in ax.patches}
+    assert spans == {(0, 0, 1), (0, 1, 2), (1, 0, 3)}
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["daemon", "app"]
+    assert len({bar.get_hatch() for bar in ax.patches}) == 2 and all_inside(ax)
+
+
+@pytest.mark.parametrize(
+    "ax",
+    [
+        lambda: plot_bars(ROWS, title="The title", note="a <note>"),
+        lambda: plot_layers(LAYERS, title="The title", note="a <note>"),
+        lambda: plot_lines(MEMORY, "seconds", "bytes", title="The title", note="a <note>"),
+        lambda: plot_timeline(SPANS, title="The title", note="a <note>"),
+    ],
+    ids=["bars", "layers", "lines", "timeline"],
+)
+def test_words_for_who_cannot_see(ax):
+    """A notebook shows a picture with a text: kind, title, names, note; without numbers, which change."""
+    shown = ax().figure._repr_html_()
+    words = shown.partition('<img alt="')[2].partition('"')[0]
+    assert "The title" in words and "a &lt;note&gt;" in words and not any(c.isdigit() for c in words)
+    assert any(name in words for name in ("two stages", "two", "a, b", "daemon, app"))
+    assert 'src="data:image/png;base64,iVBOR' in shown

@@ -257,6 +257,33 @@ class TestBootstrap:
             bootstrap.debian(None, "course/debian:bookworm-slim")
         assert "mmdebstrap" in str(caught.value) and "docker save" in str(caught.value)
 
+    def test_distroless_has_python_and_nothing_to_start_beside_it(self, client):
+        """Users, certificates, time zones and modules in C, as in the public one; no shell, no package manager."""
+        image = base_image(client, "gcr.io/distroless/python3-debian12")
+        look = """
+import bz2, ctypes, lzma, os, pwd, readline, sqlite3, ssl, stat, sys, uuid, zoneinfo
+assert sys.version_info[:2] == (3, 11) and os.getuid() == 0, (sys.version, os.getuid())
+assert ssl.create_default_context().cert_store_stats()["x509_ca"] > 100
+assert zoneinfo.ZoneInfo("Europe/Paris") and pwd.getpwnam("nonroot").pw_uid == 65532
+assert stat.S_IMODE(os.stat("/tmp").st_mode) == 0o1777 and os.stat("/home/nonroot").st_uid == 65532
+print(*{name for path in os.get_exec_path() if os.path.isdir(path) for name in os.listdir(path)})
+"""
+        programs = run(client, image, ["-c", look], remove=True, network_mode="none").decode().split()
+        assert programs and all(name.startswith("python") for name in programs)
+        found = contents(image)
+        assert not found["shells"] and not found["setuid"] and 30 <= found["packages"] <= 40
+        home = "import os; open(os.path.expanduser('~/mine'), 'w'); open('/tmp/mine', 'w')"
+        run(client, image, ["-c", home], user="65532", environment={"HOME": "/home/nonroot"}, remove=True)
+
+    def test_slim_python_has_pip_that_installs(self, client):
+        """``python`` and ``pip`` by their names, and an image in which pip may install for all."""
+        image = base_image(client, "python:3.11-slim-bookworm")
+        script = "python --version && pip --version && pip install --quiet --no-index --dry-run /nowhere"
+        with pytest.raises(docker.errors.ContainerError) as caught:
+            run(client, image, ["sh", "-c", script], remove=True, network_mode="none")
+        assert b"externally" not in caught.value.stderr and b"/nowhere" in caught.value.stderr
+        assert run(client, image, remove=True) == b""  # its own command is Python, without input
+
 
 class TestHostSettings:
     """What this computer knows of its network reaches a build, and not the finished image."""

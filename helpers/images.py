@@ -201,7 +201,7 @@ BUILD_ADVICE = {  # what the engine says → what to do next
     "should not be blank": "give the base: build(..., base=base)",
     "COPY failed|ADD failed|file not found": "COPY takes files from the build's folder: is it there? In .dockerignore?",
     "no space left": "free some disk space: python3 -m helpers doctor says how much there is",
-    "/bin/(ba)?sh.*no such file": "this base has no shell for RUN: do that step in an earlier stage, and COPY its result",
+    "/bin/(ba)?sh.*no such file": "this base has no shell for RUN: do that step in an earlier stage, then COPY",
     "returned a non-zero code": "the command in that step failed: read its own words above, mend it, build again",
     "denied|not found|unauthorized": "check the spelling of the name after FROM; a private image needs docker login",
     "dial tcp|lookup|timeout|no such host|x509": "no registry can be reached: base_image(client, …) makes the base",

@@ -61,8 +61,7 @@ def start(client, image, network):
             network=network.name,
             volumes=volumes,
             tmpfs={"/run": "", "/run/lock": "", "/tmp": "exec"},
-            cap_add=["ALL"],
-            cap_drop=["SYS_RESOURCE"],  # not needed, and some engines may not give it
+            cap_add=["SYS_ADMIN", "NET_ADMIN"],
             security_opt=["seccomp=unconfined", "apparmor=unconfined"],
             mem_limit="1g",
             pids_limit=1024,

@@ -74,9 +74,9 @@ def _cell(column, value):
 
 def plot_bars(rows, column="bytes", title="", log=False, note=""):
     """
-    Draw one bar a row and return the ``Axes``: its name at the left, its value and, for bytes, the ratio at its end.
+    Draw one bar a row and return the ``Axes``: its name at the left, its value at its end.
 
-    ``note`` says below the plot what was measured, where and how often.
+    For bytes and seconds, the ratio to the largest stands beside the value. ``note`` says below the plot what was measured, where and how often.
 
     Example::
 
@@ -87,10 +87,7 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
     largest = max(values)
     figure, ax = plt.subplots(figsize=(8, 1.3 + 0.5 * len(rows)), layout="constrained")
     bars = ax.barh(names, values, color=COLOURS[0], height=0.6)
-    labels = [
-        _cell(column, value) + ("" if value in (0, largest) else f"  ({_ratio(largest / value)} times less)")
-        for value in values
-    ]
+    labels = [_cell(column, value) + _ratio(column, largest, value) for value in values]
     ax.bar_label(bars, labels, padding=4)
     ax.invert_yaxis()
     if log:
@@ -106,8 +103,11 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
     return ax
 
 
-def _ratio(ratio):
-    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
+def _ratio(column, largest, value):
+    if value in (0, largest) or not column.endswith(("bytes", "seconds")):
+        return ""
+    ratio = largest / value
+    return f"  ({ratio:,.0f} times less)" if ratio >= 10 else f"  ({ratio:.2g} times less)"
 
 
 def plot_layers(images, title="", note="", smallest=0.02):
@@ -167,7 +167,8 @@ def plot_lines(rows, x, y, title="", note="", limit=None):
     if y.endswith("bytes"):
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: human(value)))
     _axis(ax, x, log=False)
-    ax.legend(frameon=False, fontsize="small")
+    if len(ax.lines) > 1:
+        ax.legend(frameon=False, fontsize="small")
     words = f"Line chart, {_measure(y)} over {_measure(x)}. {title}. Lines: {', '.join(names)}."
     _finish(figure, ax, title, note, words)
     return ax

@@ -76,7 +76,8 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
     """
     Draw one bar a row and return the ``Axes``: its name at the left, its value at its end.
 
-    For bytes and seconds, the ratio to the largest stands beside the value. ``note`` says below the plot what was measured, where and how often.
+    For bytes and seconds, the ratio to the largest stands beside the value.
+    ``note`` says below the plot what was measured, where and how often.
 
     Example::
 

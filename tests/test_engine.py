@@ -49,6 +49,25 @@ def test_the_last_one_out_stops_the_private_engine(state_home):
     assert apart.ended(pid)
 
 
+def bridges(process):
+    """Return the names of the bridges where a process runs."""
+    command = ["nsenter", "--net", f"--target={process.pid}", "ip", "-br", "link", "show", "type", "bridge"]
+    return {line.split()[0] for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines()}
+
+
+def test_two_engines_have_two_bridges(state_homes):
+    """The end of one, with a state folder of its own, takes nothing from the other."""
+    first, _ = hold(state_homes())
+    own = bridges(first)
+    second, pid = hold(state_homes(), beside=first)
+    assert len(own) == 1 and own < bridges(first)
+    second.stdin.close()
+    assert second.wait(30) == 0 and apart.ended(pid)
+    assert bridges(first) == own
+    first.stdin.close()
+    assert first.wait(30) == 0
+
+
 def test_the_private_engine_ends_after_a_killed_process(state_home):
     """After kill -9, one that comes at once has an engine; and where nobody comes, the engine ends all the same."""
     keeper = subprocess.Popen(apart.command("sys.stdin.read()"), env=apart.variables({}), stdin=subprocess.PIPE)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 from helpers import apt, state
@@ -16,7 +17,6 @@ from helpers.engine import running
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
 
-BRIDGE = "course0"
 KEPT_SETTINGS = (
     "registry-mirrors",
     "insecure-registries",
@@ -115,7 +115,7 @@ def _start(path):
     if len(str(path)) > 80:  # containerd's are 26 longer, and 107 is the most
         raise Unavailable("failed", f"{path} is too long for a Unix socket", "set XDG_STATE_HOME to a shorter folder")
     here = folder()
-    bridge = shutil.which("ip") and _add_bridge()
+    has_bridge = shutil.which("ip") and _add_bridge()
     settings = {
         **_settings_of_this_machine(),
         "data-root": str(here / "data"),
@@ -123,7 +123,7 @@ def _start(path):
         "pidfile": str(here / "docker.pid"),
         "hosts": [f"unix://{path}"],
         "group": "root",
-        **({"bridge": BRIDGE} if bridge else {}),
+        **({"bridge": bridge()} if has_bridge else {}),
     }
     (here / "daemon.json").write_text(json.dumps(settings, indent=2))
     _clear_after_a_killed_engine(here)
@@ -163,15 +163,22 @@ def _settings_of_this_machine():
     return {key: settings[key] for key in KEPT_SETTINGS if key in settings}
 
 
+def bridge():
+    """Return the name of the private engine's bridge: its own, since two state folders may each have an engine."""
+    return f"course-{zlib.crc32(str(folder()).encode()):08x}"  # 15 signs, as many as the kernel takes
+
+
 def _add_bridge():
-    if BRIDGE in (name for _, name in socket.if_nameindex()):
+    if bridge() in (name for _, name in socket.if_nameindex()):
         return True
-    return subprocess.run(["ip", "link", "add", "name", BRIDGE, "type", "bridge"], capture_output=True).returncode == 0
+    return (
+        subprocess.run(["ip", "link", "add", "name", bridge(), "type", "bridge"], capture_output=True).returncode == 0
+    )
 
 
 def _delete_bridge():
     if shutil.which("ip"):
-        subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True)
+        subprocess.run(["ip", "link", "delete", bridge()], capture_output=True)
 
 
 def pid():

@@ -4,7 +4,7 @@ Docker, measured: thin helpers around the Docker SDK for Python.
 =============  ==================================================================================
 an engine      connect
 images         base_image, build, size, layers, contents, compare, security_fixes
-containers     run, url, server
+containers     run, url, labels, server
 tables, plots  table, plot_bars, plot_layers, plot_lines, plot_timeline
 verdicts       claim, ledger
 afterwards     cleanup
@@ -27,6 +27,7 @@ _HOMES = {
     "compare": "images",
     "run": "containers",
     "url": "containers",
+    "labels": "containers",
     "server": "servers",
     "table": "draw",
     "plot_bars": "draw",

@@ -1,5 +1,6 @@
 """Claims of the notes: what a cell saw, held against them, and the ledger of all verdicts."""
 
+import difflib
 import json
 import re
 import tomllib
@@ -28,8 +29,11 @@ def claim(name, holds=(), fails=()):
         claim("C54", fails=[out == "linux"])
     """
     known = _known()
-    if name not in known:
-        raise CourseError(message(f"deciding on claim {name}", "there is none", f"take one of {', '.join(known)}"))
+    if not isinstance(name, str) or name not in known:
+        near = difflib.get_close_matches(str(name).upper(), known, n=3, cutoff=0.6) or ["C01 to C83", "R01 to R08"]
+        raise CourseError(message(f"deciding on claim {name}", "there is none", f"did you mean {', '.join(near)}?"))
+    if not (isinstance(holds, list | tuple) and isinstance(fails, list | tuple)):
+        raise CourseError(message(f"deciding on claim {name}", "holds= and fails= take lists", "write holds=[…]"))
     if not holds and not fails:
         raise CourseError(
             message(f"deciding on claim {name}", "nothing was seen", "give holds=[…], fails=[…], or both")

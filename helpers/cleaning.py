@@ -94,7 +94,7 @@ def _gone(remove, *arguments, **options):
     except docker.errors.NotFound:
         return False
     except docker.errors.APIError as error:
-        if error.status_code == 409:  # in use, or has children: later, or never
+        if error.status_code == 409 or "active endpoints" in str(error):  # in use, or has children: later, or never
             return False
         raise
     return True

@@ -74,7 +74,15 @@ def run(client, image, command=None, **sdk_arguments):
 
 
 def labels():
-    """Return the labels of all that the course makes: whose it is, which notebook's, and when it has to end."""
+    """
+    Return the labels of what the course makes: whose it is, which notebook's, and when it has to end.
+
+    ``run`` sets them; what a notebook creates by the SDK itself gets them too, so that ``cleanup`` finds it.
+
+    Example::
+
+        client.volumes.create(labels=labels())
+    """
     return {
         state.LABEL: "1",
         state.NOTEBOOK_LABEL: state.notebook(),

@@ -51,7 +51,11 @@ def table(rows, columns=None):
 def _checked(rows, *columns):
     """Return the rows; raise CourseError where there are none, or where none has a column."""
     if not rows:
-        raise CourseError(message("showing rows", "there are none", "compare({'name': image}) makes one an image"))
+        remedy = "measure first; compare({'name': image}), for one, makes a row an image"
+        raise CourseError(message("showing rows", "there are none", remedy))
+    if not isinstance(rows, dict) and not all(isinstance(row, dict) for row in rows):
+        said = "rows are a list of dicts, such as [{'name': 'a', 'bytes': 1}]"
+        raise CourseError(message("showing rows", said, "build them so, one dict a row"))
     for column in columns:
         if not any(column in row for row in rows):
             has = ", ".join(rows[0])

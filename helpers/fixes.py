@@ -47,6 +47,9 @@ def security_fixes(image):
 
         [row["package"] for row in security_fixes(image) if row["fix"]]
     """
+    if not isinstance(image, docker.models.images.Image):
+        said, remedy = f"{type(image).__name__} is not an image", "give one: client.images.get('course/web')"
+        raise CourseError(message("looking for security fixes", said, remedy))
     rows = inside.installed(image)
     release = next((row["version"] for row in rows if row["package"] == "base-files"), "none")
     if rows and not BOOKWORM.match(release):

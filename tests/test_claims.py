@@ -209,7 +209,16 @@ def test_not_shown(capsys, evidence, why):
 
 
 @pytest.mark.parametrize(
-    ("name", "evidence", "said"), [("C99", [True], "take one of C01, "), ("C54", [], "nothing was seen")]
+    ("name", "evidence", "said"),
+    [
+        ("C99", [True], "did you mean C"),
+        ("c54", [True], "did you mean C54"),
+        (54, [True], "did you mean C54"),
+        ("DOCKER", [True], "did you mean C01 to C83"),
+        ("C54", [], "nothing was seen"),
+        ("C54", "no", "holds= and fails= take lists"),
+        ("C54", {"a": False}, "holds= and fails= take lists"),
+    ],
 )
 def test_claims_that_cannot_be_decided(name, evidence, said):
     """An unknown claim, and one without any observation, say what to do."""
@@ -279,3 +288,11 @@ def test_false_evidence_fails_in_nbval(tmp_path):
     failed = sorted({int(n) for n in re.findall(r"^FAILED \S+::Cell (\d+)", done.stdout, re.MULTILINE)})
     assert len(wrong) > len(DECIDED) >= 80
     assert failed == wrong, done.stdout[-3000:]
+
+
+def test_the_readme_tells_the_counts():
+    """What the README says of the verdicts is what the notebooks show."""
+    counts = Counter(row["verdict"] for row in ledger())
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"{len(KNOWN)} claims" in text
+    assert f"{counts['true']} are true, {counts['partly']} true in part, {counts['false']} false" in text

@@ -10,7 +10,7 @@ import apart
 import pytest
 
 from helpers import base_image, bootstrap, build, cleanup, run
-from helpers.cleaning import remove_expired
+from helpers.cleaning import remove_expired, remove_objects
 from helpers.containers import labels
 
 ROOT = Path(__file__).parents[1]
@@ -176,6 +176,40 @@ def test_the_whole_command(state_home):
     assert done.returncode == 0, done.stderr
     assert "the course's private engine and all its data" in done.stdout
     assert list(Path(state_home).iterdir()) == []
+
+
+HOST_NETWORK = """
+from helpers import engine, run
+
+client, _ = engine.find("dockerd")
+client.api.import_image(src=ARCHIVE, repository="course/small", tag="latest")
+run(client, "course/small", "true", network_mode="host", remove=True)
+"""
+
+
+@apart.needs_root
+def test_after_a_container_on_the_hosts_network(client, state_home, tmp_path):
+    """Such a container leaves a mount below the state folder; the whole command lets it go, too."""
+    archive = small_system(client, tmp_path / "base.tar")
+    first = f"ARCHIVE = {str(archive)!r}\n{HOST_NETWORK}"
+    code = f"subprocess.run([sys.executable, '-c', {first!r}], check=True)\n"
+    code += "print('mounted:', 'netns/default' in open('/proc/self/mountinfo').read())\n"
+    code += "import helpers.__main__ as c; sys.exit(c.clean(None, None))"
+    done = apart.python(code, XDG_STATE_HOME=state_home)
+    assert done.returncode == 0 and "mounted: True" in done.stdout, done.stdout + done.stderr
+    assert list(Path(state_home).iterdir()) == []
+
+
+def test_a_network_in_use_is_left_for_later(client, base):
+    """One that somebody's container still uses is no error; it goes with the container."""
+    mine = f"org.docker-course.notebook={labels()['org.docker-course.notebook']}"
+    network = client.networks.create("course-in-use", labels=labels())
+    keeper = client.containers.run(base, ["sleep", "60"], detach=True, network=network.name)
+    try:
+        assert remove_objects(client, mine)["networks"] == 0
+    finally:
+        keeper.remove(force=True)
+    assert remove_objects(client, mine)["networks"] == 1
 
 
 def test_expired_containers_are_removed(client, base):

@@ -141,6 +141,13 @@ def test_nothing_to_draw(call, said):
         call()
 
 
+@pytest.mark.parametrize("rows", [[1, 2], "rows", ["a"]])
+def test_what_is_no_row(rows):
+    """Numbers and words in place of rows are named."""
+    with pytest.raises(CourseError, match="a list of dicts"):
+        plot_lines(rows, "seconds", "bytes")
+
+
 MEMORY = [{"name": name, "seconds": n / 10, "bytes": n * 8_000_000} for name in ("a", "b") for n in range(1, 5)]
 SPANS = [
     {"name": "daemon", "state": "answers", "start_seconds": 0, "end_seconds": 1},

@@ -36,6 +36,13 @@ def forget():
     fixes._newest.cache_clear()
 
 
+@pytest.mark.parametrize("given", ["course/debian:bookworm-slim", None])
+def test_what_is_no_image(given):
+    """A name, or nothing, is told from an image."""
+    with pytest.raises(CourseError, match="is not an image"):
+        security_fixes(given)
+
+
 def no_archive(*_):
     """Stand in for a container whose apt-get update does not get through."""
     raise docker.errors.ContainerError(None, 100, "sh", "debian", b"")

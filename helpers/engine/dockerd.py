@@ -15,7 +15,7 @@ from pathlib import Path
 from helpers import apt, state
 from helpers.engine import running
 from helpers.engine.unavailable import Unavailable
-from helpers.errors import CourseError
+from helpers.errors import CourseError, message
 
 KEPT_SETTINGS = (
     "registry-mirrors",
@@ -245,8 +245,21 @@ def remove():
         except OSError:
             raise CourseError("the course's engine is in use; next: close JupyterLab, then try again") from None
         stop()
-        shutil.rmtree(folder())
+        _unmount_below(folder())
+        try:
+            shutil.rmtree(folder())
+        except OSError as error:
+            remedy = "restart the computer, then python3 -m helpers clean"
+            raise CourseError(message(f"removing {folder()}", error, remedy)) from None
     return True
+
+
+def _unmount_below(path):
+    """Let go what the engine's containers had mounted, such as the network that a container shared with the host."""
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in sorted(mounted, reverse=True):
+        if Path(point).is_relative_to(path):
+            subprocess.run(["umount", "--lazy", point], capture_output=True)
 
 
 def _stop():

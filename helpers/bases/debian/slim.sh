@@ -11,6 +11,13 @@ END
 echo 'Acquire::GzipIndexes "true";' > "$1"/etc/apt/apt.conf.d/docker-gzip-indexes
 rm -f "$1"/var/cache/apt/*.bin
 
+# A mirror that stalls ends a build after some minutes, not never.
+cat > "$1"/etc/apt/apt.conf.d/docker-course-timeouts <<'END'
+Acquire::http::Timeout "30";
+Acquire::https::Timeout "30";
+Acquire::Retries "3";
+END
+
 # No manuals and translations: not in what is here, nor in what will be installed.
 cat > "$1"/etc/dpkg/dpkg.cfg.d/docker <<'END'
 path-exclude /usr/share/doc/*

@@ -26,6 +26,10 @@ watch() { # WHO CURL'S-ARGUMENTS
     echo "$(date +%s.%N) $who end"
 }
 
+# An earlier play that was interrupted may still go on.
+for old in $(pgrep -x outage.sh); do [ "$old" = $$ ] || kill "$old" 2>/dev/null; done
+pkill -x dockerd
+while pgrep -x dockerd >/dev/null; do sleep 0.05; done
 rm -f /tmp/over
 start "$@"
 docker rm --force plain always >/dev/null 2>&1

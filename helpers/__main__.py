@@ -70,8 +70,7 @@ def lab(options, extra):
 
     client, kind = engine.find()
     print(engine.describe(client, kind), flush=True)
-    if kind == "dockerd":  # JupyterLab's terminals, too, speak to it
-        os.environ["DOCKER_HOST"] = engine.dockerd.socket_url()
+    os.environ.update(engine.variables(kind))  # JupyterLab's terminals, too, speak to it
     from jupyterlab.labapp import LabApp
 
     os.chdir(environment.ROOT)
@@ -144,9 +143,10 @@ def doctor(options, extra):
 
 def stop(options, extra):
     """Stop the private engine."""
-    from helpers.engine import dockerd
+    from helpers.engine import dockerd, vm
 
-    print("the course's private engine is stopped" if dockerd.stop() else "no private engine of the course is running")
+    ended = [dockerd.stop(), vm.stop()]
+    print("the course's private engine is stopped" if any(ended) else "no private engine of the course is running")
     return 0
 
 
@@ -155,7 +155,7 @@ def clean(options, extra):
     import shutil
 
     from helpers import cleaning, state
-    from helpers.engine import dockerd, running
+    from helpers.engine import dockerd, running, vm
     from helpers.engine.unavailable import Unavailable
 
     status = 0
@@ -171,6 +171,8 @@ def clean(options, extra):
             status = 0 if error.code in ("missing", "not running") else 1
     if dockerd.remove():
         print("removed: the course's private engine and all its data")
+    if vm.remove():
+        print("removed: the course's virtual machine")
     shutil.rmtree(state.folder())
     print("removed: the course's state folder. What is left is this folder, with .venv in it: delete it by hand")
     return status

@@ -28,9 +28,9 @@ def debian(client, tag):
         command = [
             "mmdebstrap", "--variant=apt", f"--include={','.join(_includes(suite))}", f"--hook-dir={MERGED_USR}",
             f"--customize-hook={SLIM.read_text()}", '--aptopt=Acquire::Languages "none"',
-            *([f"--keyring={KEYRING}"] if Path(KEYRING).exists() else []), suite, str(tar), *_sources(suite),
+            *keyring(), suite, str(tar), *sources(suite),
         ]  # fmt: skip
-        _run(command, f"making {tag}")
+        run(command, f"making {tag}")
         with progress(total=None, desc=f"importing {tag}"):
             repository, _, name = tag.partition(":")
             changes = ['CMD ["bash"]', f"LABEL {state.LABEL}=1"]
@@ -58,7 +58,7 @@ RECIPES = {
 }
 
 
-def _run(command, title):
+def run(command, title):
     """Run mmdebstrap with a bar; it names its stages on stderr, in lines that begin with ``I:``."""
     said = []
     with (
@@ -84,13 +84,18 @@ def _run(command, title):
         raise CourseError(message(f"{title} with mmdebstrap", "\n".join(said[-8:]), remedy))
 
 
+def keyring():
+    """Return mmdebstrap's option for Debian's own keys, for where apt trusts another distribution's."""
+    return [f"--keyring={KEYRING}"] if Path(KEYRING).exists() else []
+
+
 def _includes(suite):
     """Return the packages beside the essential ones; certificates too, where the mirror is reached by https."""
-    https = any("https://" in line for line in _sources(suite))
+    https = any("https://" in line for line in sources(suite))
     return ["tzdata", "usr-is-merged", *(["ca-certificates"] if https else [])]
 
 
-def _sources(suite):
+def sources(suite):
     """Return sources.list lines for this machine's own Debian mirror, or none: mmdebstrap then takes deb.debian.org."""
     if not shutil.which("apt-get"):
         return []

@@ -34,12 +34,18 @@ def server(client):
         machine = server(client)
         machine.exec_run(["sudo", "apt", "update"], user="ubuntu")
     """
-    image = build(client, BASES / "server", tag="course/server", base=base_image(client, "debian:bookworm-slim"))
+    image, registry, hello = images(client)
     network = client.networks.create(f"course-{secrets.token_hex(4)}", labels=labels())
-    _registry(client, network)
+    _registry(client, network, registry, hello)
     machine = start(client, image, network)
     wait(machine)
     return machine
+
+
+def images(client):
+    """Return the images of the server, of the registry beside it, and of what that holds."""
+    made = build(client, BASES / "server", tag="course/server", base=base_image(client, "debian:bookworm-slim"))
+    return made, base_image(client, "registry:2"), base_image(client, HELLO)
 
 
 def start(client, image, network):
@@ -71,10 +77,9 @@ def start(client, image, network):
         raise explain(error, "starting a server with systemd", error.explanation, _advice()) from None
 
 
-def _registry(client, network):
+def _registry(client, network, image, hello):
     """Start a registry in the network, with hello-world pushed to it."""
-    hello = base_image(client, HELLO)
-    registry = run(client, base_image(client, "registry:2"), detach=True, ports={"5000/tcp": None})
+    registry = run(client, image, detach=True, ports={"5000/tcp": None})
     network.connect(registry, aliases=["registry"])
     repository = f"{url(registry, 5000).removeprefix('http://')}/library/{HELLO}"
     hello.tag(repository, "latest")

@@ -23,3 +23,19 @@ def notebook():
     JupyterLab tells it in JPY_SESSION_NAME; ``python3 -m helpers run`` and the tests set the same variable.
     """
     return Path(os.environ.get("JPY_SESSION_NAME", "notebook")).name.removesuffix(".ipynb")
+
+
+class Lock:
+    """A file lock that ends with its process."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        import fcntl
+
+        self.file = self.path.open("w")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_):
+        self.file.close()

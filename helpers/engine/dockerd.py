@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 from helpers import apt, state
-from helpers.engine import running
+from helpers.engine import running, shared
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError, message
 
@@ -66,8 +66,8 @@ def connect():
             ) from error
         with contextlib.suppress(Unavailable):
             return running.connect()  # where systemd runs, installing the package has started its service
-    _hold()
-    with _Lock("start.lock"):
+    shared.hold(folder())
+    with state.Lock(folder() / "start.lock"):
         path = folder() / "docker.sock"
         if not running.answers(path):
             _start(path)
@@ -223,7 +223,7 @@ def _end(number):
 
 def stop():
     """Stop the private engine and its containers; return whether one ran."""
-    with _Lock("start.lock"):
+    with state.Lock(folder() / "start.lock"):
         return _stop()
 
 
@@ -240,10 +240,8 @@ def remove():
         return False
     with (folder() / "users.lock").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)  # waits while the engine is being stopped after its last user
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CourseError("the course's engine is in use; next: close JupyterLab, then try again") from None
+        if shared.in_use(users):
+            raise CourseError("the course's engine is in use; next: close JupyterLab, then try again")
         stop()
         _unmount_below(folder())
         try:
@@ -271,49 +269,15 @@ def _stop():
     return True
 
 
-# Every process that uses the private engine holds a shared lock, which ends with the process, however that ends.
-
-_held = None
-
-
-def _hold():
-    global _held
-    if _held is None:
-        import fcntl
-
-        _held = (folder() / "users.lock").open("w")
-        fcntl.flock(_held, fcntl.LOCK_SH)
-
-
 def supervise():
-    """Run dockerd until no process uses it any more; one that comes while it is being stopped waits in ``_hold``."""
-    import fcntl
-
+    """Run dockerd until no process uses it any more; one that comes while it is being stopped waits in ``hold``."""
     here = folder()
     path = f"{os.environ.get('PATH', os.defpath)}:{running.SYSTEM_PROGRAMS}"
     daemon = subprocess.Popen(["dockerd", "--config-file", str(here / "daemon.json")], env={**os.environ, "PATH": path})
     with (here / "users.lock").open("w") as users:
         while daemon.poll() is None:
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:  # somebody uses it
+            if shared.in_use(users):
                 time.sleep(0.2)
             else:
                 _end(daemon.pid)
                 _delete_bridge()
-
-
-class _Lock:
-    """A file lock that ends with its process."""
-
-    def __init__(self, name):
-        self.path = folder() / name
-
-    def __enter__(self):
-        import fcntl
-
-        self.file = self.path.open("w")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_):
-        self.file.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from helpers import apt, engine
-from helpers.engine import dockerd, running
+from helpers.engine import dockerd, running, vm
 from helpers.engine.unavailable import Unavailable
 
 ENOUGH_DISK = 5e9  # bytes; the images of all notebooks and what building them leaves
@@ -50,7 +50,7 @@ def examine():
         said = f"COURSE_ENGINE={forced} is unknown"
         rows.append(_row("engine", "problem", said, f"choose one of {', '.join(engine.WAYS)}, or unset it"))
     client = None
-    for kind, look in (("running", running.connect), ("dockerd", dockerd.look)):
+    for kind, look in (("running", running.connect), ("dockerd", dockerd.look), ("vm", vm.look)):
         if forced in (None, kind):
             found, row = _way(kind, look)
             rows.append(row)
@@ -68,11 +68,14 @@ def _way(kind, look):
         client = look()
     except Unavailable as error:
         return None, _row(kind, "problem", f"{error.code}: {error.reason}", error.remedy)
+    if client is None and kind == "vm":
+        return None, _row(kind, "ok", f"not started yet: lab, test and run {vm.prospect()}")
     if client is None:
         missing = "" if running.dockerd_program() else "; docker.io will be installed with apt-get for it"
         return None, _row(kind, "ok", f"not started yet: lab, test and run start a private engine here{missing}")
-    terminal = f"to type docker commands in a terminal: export DOCKER_HOST={dockerd.socket_url()}"
-    return client, _row(kind, "ok", engine.describe(client, kind), terminal if kind == "dockerd" else "")
+    exports = " ".join(f"{name}={value}" for name, value in engine.variables(kind).items())
+    terminal = f"to type docker commands in a terminal: export {exports}" if exports else ""
+    return client, _row(kind, "ok", engine.describe(client, kind), terminal)
 
 
 def _disk(client):

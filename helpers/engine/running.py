@@ -1,5 +1,6 @@
 """The engine that runs already: DOCKER_HOST, the docker context, or the default socket."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -26,7 +27,9 @@ def connect():
 
     source, url = address()
     try:
-        client = docker.from_env(timeout=10)
+        with own_authorities():
+            client = docker.from_env(timeout=10)
+        client.api.trust_env = client.api.trust_env and not client.api.base_url.startswith("https:")
         version = client.version()
     except Exception as error:
         raise _diagnose(error, source, url) from error
@@ -39,6 +42,16 @@ def connect():
     if tuple(int(n) for n in version["ApiVersion"].split(".")) < OLDEST_API:
         raise _too_old(url, version["ApiVersion"])
     return client
+
+
+@contextlib.contextmanager
+def own_authorities():
+    """Hide the variables by which requests would take a proxy's certificate authority for an engine's."""
+    hidden = {name: os.environ.pop(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def address():

@@ -1,0 +1,357 @@
+"""A Docker Engine in a virtual machine, as anybody, on Linux: resumed from a saved one, thrown away in the end."""
+
+import base64
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from helpers import apt, state
+from helpers.engine import shared
+from helpers.engine.unavailable import Unavailable
+from helpers.errors import CourseError
+from helpers.machines import qemu, saved
+
+RESUMES = 5  # after a crash, so often at most, in one session
+
+
+def folder():
+    """Return the folder of the session: sockets, keys, a disk with what was changed."""
+    return saved.folder() / "session"
+
+
+def address():
+    """Return the engine's address while a session runs, or None."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads((folder() / "ready.json").read_text())["address"]
+    return None
+
+
+def variables():
+    """Return what the docker command needs in its environment to reach the engine."""
+    return {"DOCKER_HOST": address(), "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(folder())}
+
+
+def is_ours(client):
+    """Return whether a client speaks to the engine in the course's virtual machine."""
+    return address() is not None and client.api.base_url == address().replace("tcp:", "https:")
+
+
+def connect():
+    """
+    Return a client on the engine in the virtual machine, resumed or built if need be; it ends with its last user.
+
+    SDK calls: ``docker.DockerClient(base_url=…, tls=…)``.
+
+    Raises:
+        Unavailable: not Linux on x86-64, a package, memory or disk is missing, or it did not start; with the reason.
+    """
+    check()
+    shared.hold(saved.folder())
+    try:
+        with state.Lock(saved.folder() / "start.lock"):
+            if not _answers():
+                saved.ready()
+                _start()
+        return client()
+    except Unavailable:
+        raise
+    except CourseError as error:
+        raise Unavailable("failed", str(error), f"read what is in {saved.folder()}") from error
+
+
+def look():
+    """
+    Return a client on the engine in the virtual machine if it runs, or None where ``connect`` can start it.
+
+    Raises:
+        Unavailable: as ``connect``.
+    """
+    check()
+    return client() if _answers() else None
+
+
+def check():
+    """Raise Unavailable where no virtual machine can be: another system or processor, something missing, no room."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        said = f"the course's virtual machine needs Linux on x86-64; this is {sys.platform} on {platform.machine()}"
+        raise Unavailable("missing", said, "install Docker Desktop, or work in WSL2 (Windows) or on Binder")
+    to_be_built = saved.problem()
+    if packages := saved.missing(to_be_built):
+        said = f"the virtual machine needs {', '.join(packages)}"
+        remedy = apt.command(packages) if apt.available() else "install them with this system's own package manager"
+        raise Unavailable("missing", said, remedy)
+    wanted = saved.BUILD_SPACE if to_be_built else saved.SESSION_SPACE
+    free = shutil.disk_usage(saved.folder()).free
+    if free < wanted:
+        said = f"{free / 1e9:.1f} GB free in {saved.folder()}, and the virtual machine takes {wanted / 1e9:.0f} GB"
+        raise Unavailable("failed", said, "free some disk space, or set XDG_STATE_HOME to a folder on another disk")
+    if not address() and (memory := _free_memory()) < saved.SESSION_MEMORY:
+        said = (
+            f"{memory / 1e9:.1f} GB of memory free, and the virtual machine takes {saved.SESSION_MEMORY / 1e9:.1f} GB"
+        )
+        raise Unavailable("failed", said, "close other programs")
+
+
+def _free_memory():
+    """Return how many bytes of memory new programs may take."""
+    text = Path("/proc/meminfo").read_text()
+    return int(re.search(r"MemAvailable:\s+(\d+)", text)[1]) * 1024
+
+
+def prospect():
+    """Return what ``connect`` will do, in words."""
+    why = saved.problem()
+    return f"build a virtual machine, about ten minutes ({why})" if why else "resume the course's virtual machine"
+
+
+def client():
+    """Return a ``docker.DockerClient`` with this session's keys."""
+    import docker
+
+    from helpers.engine.running import own_authorities
+
+    here = folder()
+    keys = docker.tls.TLSConfig(
+        client_cert=(str(here / "cert.pem"), str(here / "key.pem")), ca_cert=str(here / "ca.pem"), verify=True
+    )
+    with own_authorities():
+        made = docker.DockerClient(base_url=address(), tls=keys, timeout=600)
+    made.api.trust_env = False
+    return made
+
+
+def _answers(port=None, seconds=5):
+    """Return whether the engine answers, to who has this session's keys."""
+    here, url = folder(), address()
+    if port is None and url is None:
+        return False
+    port = port or int(url.rpartition(":")[2])
+    try:
+        context = ssl.create_default_context(cafile=here / "ca.pem")
+        context.load_cert_chain(here / "cert.pem", here / "key.pem")
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=seconds) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+        ):
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b"200 OK" in connection.recv(400)
+    except OSError:
+        return False
+
+
+def _start():
+    """Start the supervisor; wait until the engine answers."""
+    here = folder()
+    if len(str(here / "monitor")) > 100:  # 107 is the most
+        raise Unavailable("failed", f"{here} is too long for a Unix socket", "set XDG_STATE_HOME to a shorter folder")
+    _end_supervisor()
+    shutil.rmtree(here, ignore_errors=True)
+    here.mkdir(mode=0o700)
+    log_file = saved.folder() / "supervisor.log"
+    with log_file.open("w") as log:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-c", "from helpers.engine import vm; vm.supervise()"],
+            cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    while not (here / "ready.json").exists():
+        if supervisor.poll() is not None:
+            said = saved.tail(log_file) or "it ended"
+            raise Unavailable("failed", f"the virtual machine did not start: {said}", f"read {log_file}")
+        time.sleep(0.02)
+    print(log_file.read_text(), end="", flush=True)  # such as: booted, since the saved state was refused
+
+
+def supervise():
+    """Run the virtual machine until no process uses it any more; resume it anew where it crashed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    here = folder()
+    (here / "supervisor.pid").write_text(str(os.getpid()))
+    port, machine = _free_port(), None
+    try:
+        for turn in range(RESUMES):
+            keys = _keys(here) if turn == 0 else keys
+            machine, monitor = _resume(here, port, keys)
+            _write(here / "ready.json", {"address": f"tcp://127.0.0.1:{port}", "resumed": turn})
+            threading.Thread(target=_forward, args=(monitor, machine), daemon=True).start()
+            _wait(machine)
+            if machine.poll() is None:  # its last user has gone
+                break
+            print(
+                f"the virtual machine crashed ({saved.tail(here / 'qemu.log')}): resumed, without its containers",
+                flush=True,
+            )
+        else:
+            print(f"the virtual machine crashed {RESUMES} times", flush=True)
+    finally:
+        if machine:
+            machine.kill()
+            machine.wait()
+        shutil.rmtree(here, ignore_errors=True)
+
+
+def _resume(here, port, keys):
+    """Resume the saved machine on a disk of its own, and make it this session's; boot it where that is refused."""
+    for name in ("console", "control", "monitor", "disk.qcow2"):
+        (here / name).unlink(missing_ok=True)
+    try:
+        machine, monitor = saved.resume(here, ((port, 2376),))
+    except qemu.Refused as error:
+        print(f"the saved state could not be resumed, booting instead ({error})", flush=True)
+        machine, monitor = saved.cold(here, ((port, 2376),))
+    words = {"TIME": str(int(time.time())), "RANDOMNESS": base64.b64encode(os.urandom(64)).decode(), **keys}
+    qemu.Control(here, machine)(" ".join(f"{name}={value}" for name, value in words.items()) + " session")
+    deadline = time.monotonic() + 60
+    while not _answers(port):
+        if machine.poll() is not None or time.monotonic() > deadline:
+            machine.kill()
+            sys.exit(f"its engine did not answer; console: {saved.tail(here / 'console')}")
+        time.sleep(0.02)
+    return machine, monitor
+
+
+def _keys(here):
+    """Make this session's authority and its two certificates; write the client's, return what the guest needs."""
+    import trustme
+
+    authority = trustme.CA(organization_name="docker-course")
+    server, client = authority.issue_cert("127.0.0.1", "localhost"), authority.issue_cert("client@docker-course")
+    for name, blob in (
+        ("ca.pem", authority.cert_pem), ("cert.pem", client.cert_chain_pems[0]), ("key.pem", client.private_key_pem)
+    ):  # fmt: skip
+        (here / name).touch(mode=0o600)
+        blob.write_to_path(here / name)
+    both = server.private_key_pem.bytes() + server.cert_chain_pems[0].bytes()
+    blobs = {"SERVER": both, "AUTHORITY": authority.cert_pem.bytes()}
+    return {name: base64.b64encode(blob).decode() for name, blob in blobs.items()}
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait(machine):
+    """Return when nobody uses the engine any more, or when its machine has ended."""
+    with (saved.folder() / "users.lock").open("w") as users:
+        while machine.poll() is None and shared.in_use(users):
+            time.sleep(0.2)
+        if machine.poll() is None:  # one that comes now waits in ``shared.hold`` until this file is closed
+            machine.kill()
+
+
+def _forward(monitor, machine):
+    """Open each port that a container publishes on this computer's 127.0.0.1 too, and close it with the container."""
+    import docker
+
+    here, opened = client(), {}
+    while machine.poll() is None:
+        with contextlib.suppress(docker.errors.DockerException, OSError, qemu.Refused):
+            events = here.events(decode=True, filters={"type": "container", "event": ["start", "die"]})
+            opened = _sync(here, monitor, opened)
+            for _ in events:
+                opened = _sync(here, monitor, opened)
+        time.sleep(0.1)
+
+
+def _sync(here, monitor, opened):
+    """Open and close ports so that those are open that running containers publish; write down which; return them."""
+    wanted = {
+        f"{port['Type']}:127.0.0.1:{port['PublicPort']}": port
+        for container in here.api.containers()
+        for port in container["Ports"]
+        if "PublicPort" in port and ":" not in port["IP"]
+    }
+    for outside in opened.keys() - wanted.keys():
+        monitor.line(f"hostfwd_remove net {outside}")
+    for outside in wanted.keys() - opened.keys():
+        inside = "127.0.0.1" if wanted[outside]["IP"].startswith("127.") else "10.0.2.15"
+        opened[outside] = monitor.line(f"hostfwd_add net {outside}-{inside}:{wanted[outside]['PublicPort']}")
+    opened = {outside: said for outside, said in opened.items() if outside in wanted}
+    _write(folder() / "ports.json", opened)
+    return opened
+
+
+def _write(path, content):
+    """Write JSON so that a reader sees all of it or nothing."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(content))
+    unfinished.rename(path)
+
+
+def refused(container, seconds=10):
+    """
+    Return the published ports of a container that another program of this computer has; wait until that is known.
+
+    SDK call: ``container.attrs``.
+    """
+    bindings = container.attrs["NetworkSettings"]["Ports"] or {}
+    wanted = {
+        f"{inside.partition('/')[2]}:127.0.0.1:{binding['HostPort']}"
+        for inside, outside in bindings.items()
+        for binding in outside or []
+        if ":" not in binding["HostIp"]
+    }
+    deadline, opened = time.monotonic() + seconds, {}
+    while not wanted <= opened.keys() and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            opened = json.loads((folder() / "ports.json").read_text())
+        time.sleep(0.02)
+    return sorted(outside.rpartition(":")[2] for outside in wanted if opened.get(outside))
+
+
+def stop():
+    """End the virtual machine; return whether one ran."""
+    with state.Lock(saved.folder() / "start.lock"):
+        return _end_supervisor()
+
+
+def _end_supervisor():
+    """End the supervisor, and its machine with it; return whether there was one."""
+    number = _alive()
+    if number is None:
+        return False
+    os.kill(number, signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while _alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if _alive():
+        os.kill(number, signal.SIGKILL)  # QEMU ends with it
+    return True
+
+
+def _alive():
+    """Return the supervisor's process id while it runs."""
+    with contextlib.suppress(OSError, ValueError):
+        number = int((folder() / "supervisor.pid").read_text())
+        if "vm.supervise" in Path(f"/proc/{number}/cmdline").read_text():
+            return number
+    return None
+
+
+def remove():
+    """
+    End the virtual machine and delete it; return whether there was one.
+
+    Raises:
+        CourseError: JupyterLab, a test or another process of the course still uses it.
+    """
+    if not saved.exists():
+        return False
+    with (saved.folder() / "users.lock").open("w") as users:
+        if shared.in_use(users):
+            raise CourseError("the course's virtual machine is in use; next: close JupyterLab, then try again")
+        stop()
+        shutil.rmtree(saved.folder())
+    return True

@@ -1,0 +1,142 @@
+"""QEMU: its command line, its monitor, the control port into the guest. No file of the course is named here."""
+
+import base64
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from helpers.errors import CourseError, message
+
+PROGRAM = "qemu-system-x86_64"
+KERNEL_OPTIONS = (
+    "root=/dev/vda console=hvc0 quiet mitigations=off apparmor=0 audit=0 tsc=reliable panic=-1 8250.nr_uarts=0"
+)
+CACHE_OF_TRANSLATIONS = {"engine": 192, "web": 48}  # MB of host memory at most, for what TCG has translated
+
+
+class Refused(CourseError):
+    """The monitor, or the guest, said no."""
+
+
+def version():
+    """Return QEMU's version, such as ``7.2.22``."""
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True).stdout
+    return re.search(r"version ([\d.]+)", said)[1]
+
+
+def command(folder, machine, role, memory, cpus, accelerator="tcg", disk=None, incoming=None, forwards=()):
+    """
+    Return the command line of one virtual machine.
+
+    ``folder`` is where its sockets and its console go; ``machine`` the folder with ``vmlinuz`` and ``initrd``. A saved
+    state is tied to all of this but the paths.
+    """
+    forwarding = "".join(f",hostfwd=tcp:127.0.0.1:{outside}-:{inside}" for outside, inside in forwards)
+    tcg = f"tcg,thread=multi,tb-size={CACHE_OF_TRANSLATIONS[role]}"
+    return [
+        PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "docker-course",
+        "-machine", "q35", "-accel", tcg if accelerator == "tcg" else accelerator,
+        "-cpu", "max" if accelerator == "tcg" else "host", "-smp", str(cpus), "-m", f"{memory}M",
+        "-kernel", str(machine / "vmlinuz"), "-initrd", str(machine / "initrd"),
+        "-append", f"{KERNEL_OPTIONS} course.role={role}",
+        "-drive", f"if=none,id=disk,file={disk},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",
+        "-device", "virtio-blk-pci,drive=disk",
+        "-netdev", f"user,id=net{forwarding}", "-device", "virtio-net-pci,netdev=net,romfile=",
+        "-device", "virtio-rng-pci", "-device", "virtio-balloon-pci,free-page-reporting=on", "-device", "vmgenid,guid=auto",
+        "-device", "virtio-serial-pci",
+        "-chardev", f"file,id=console,path={folder / 'console'}", "-device", "virtconsole,chardev=console",
+        "-chardev", f"socket,id=control,path={folder / 'control'},server=on,wait=off",
+        "-device", "virtserialport,chardev=control,name=control",
+        "-qmp", f"unix:{folder / 'monitor'},server=on,wait=off",
+        *(["-incoming", incoming] if incoming else []),
+    ]  # fmt: skip
+
+
+def start(command, folder):
+    """Start QEMU so that it ends with this process, however that ends; return its ``subprocess.Popen``."""
+    with (folder / "qemu.log").open("w") as log:
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *command],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+class Monitor:
+    """QEMU's monitor (QMP): commands as JSON over a Unix socket."""
+
+    def __init__(self, folder, process, seconds=30):
+        self.socket = _connect(folder / "monitor", process, seconds)
+        self.socket.settimeout(60)
+        self.file = self.socket.makefile("rw")
+        self.file.readline()  # its greeting
+        self("qmp_capabilities")
+
+    def __call__(self, command, **arguments):
+        """Carry out one command; return its answer."""
+        self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.file.flush()
+        for line in self.file:
+            answer = json.loads(line)
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise Refused(message(f"QEMU's monitor: {command}", answer["error"]["desc"], "read QEMU's log"))
+        raise Refused(message(f"QEMU's monitor: {command}", "QEMU ended", "read QEMU's log"))
+
+    def line(self, text):
+        """Carry out a line of the human monitor; it has what QMP has not, such as port forwarding. Return its words."""
+        return self("human-monitor-command", **{"command-line": text}).strip()
+
+    def wait(self, query, done, seconds):
+        """Ask until the status is another than ``done`` names not; return it."""
+        deadline = time.monotonic() + seconds
+        while (status := self(query).get("status", "none")) not in done:
+            if time.monotonic() > deadline:
+                raise Refused(message(query, f"still {status} after {seconds} s", "try again"))
+            time.sleep(0.02)
+        return status
+
+
+class Control:
+    """The control port: shell scripts for the guest's process 1, one at a time."""
+
+    def __init__(self, folder, process, seconds=60):
+        self.socket = _connect(folder / "control", process, 10)
+        self.socket.settimeout(seconds)
+        self.file = self.socket.makefile("rwb")
+        self.number = 0
+
+    def __call__(self, script):
+        """Run a script in the guest; return what it printed."""
+        self.number += 1
+        self.file.write(f"{self.number} {base64.b64encode(script.encode()).decode()}\n".encode())
+        self.file.flush()
+        for line in self.file:
+            number, status, *output = line.decode(errors="replace").split()
+            if number == str(self.number):
+                said = base64.b64decode(output[0]).decode(errors="replace") if output else ""
+                if status != "0":
+                    raise Refused(message(f"in the virtual machine: {script[:60]}", said, "see its console"))
+                return said
+        raise Refused(message("in the virtual machine", "it ended", "see its console"))
+
+
+def _connect(path, process, seconds):
+    deadline = time.monotonic() + seconds
+    while True:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(path))
+            return connection
+        except OSError as error:
+            connection.close()
+            if process.poll() is not None or time.monotonic() > deadline:
+                said = (path.parent / "qemu.log").read_text().strip() or error
+                raise Refused(message("starting a virtual machine", said, "python3 -m helpers doctor")) from None
+            time.sleep(0.01)

@@ -59,6 +59,7 @@ def _parser():
     command.add_argument("notebooks", nargs="*", help="such as 07 or 07_multi_stage (default: all)")
     add(bench, "time the helpers against the docker command")
     add(doctor, "say which Docker Engine can be used, what is wrong, and what to do")
+    add(machine, "build and save the virtual machine with a Docker Engine, as Binder does beforehand")
     add(stop, "stop the course's private engine")
     add(clean, "remove all that the course made on the engine, and its state folder")
     return parser
@@ -139,6 +140,14 @@ def doctor(options, extra):
     from helpers.engine import doctor
 
     return doctor.main()
+
+
+def machine(options, extra):
+    """Build the virtual machine, and see that its engine answers."""
+    from helpers import engine
+
+    print(engine.describe(*engine.find("vm")))
+    return 0
 
 
 def stop(options, extra):

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 import docker
 
-from helpers import state
+from helpers import engine, state
 from helpers.errors import CourseError, explain, message
 
 HOUR = 3600
+ANOTHER_PORT = "take ports={'8000/tcp': None} for a free one, or stop the other"
 
 
 def run(client, image, command=None, **sdk_arguments):
@@ -58,6 +59,7 @@ def run(client, image, command=None, **sdk_arguments):
             result = client.containers.run(image, command, **options)
         if options.get("detach"):
             atexit.register(_remove_at_exit, client, result.id)
+            _check_ports(result, options)
         return result
     except KeyboardInterrupt:
         _remove(client, options)
@@ -71,6 +73,18 @@ def run(client, image, command=None, **sdk_arguments):
         if not isinstance(error, docker.errors.ImageNotFound):
             _remove(client, options)  # made, and could not be started
         raise explain(error, f"docker run {name}", error.explanation, _run_advice(error, name)) from None
+
+
+def _check_ports(container, options):
+    """Have an engine in a machine of its own tell which published ports another program of this computer has."""
+    taken = engine.refused(container) if options.get("ports") else []
+    if taken:
+        container.remove(force=True, v=True)
+        tried, said = (
+            f"publishing port {', '.join(taken)} of {container.name}",
+            "another program of this computer has it",
+        )
+        raise CourseError(message(tried, said, ANOTHER_PORT))
 
 
 def labels():
@@ -135,7 +149,7 @@ def _run_advice(error, name):
     if isinstance(error, docker.errors.ImageNotFound) or "pull access denied" in said or "manifest unknown" in said:
         return "check the spelling of the image's name; client.images.list() shows those that are here"
     if "port is already allocated" in said or "address already in use" in said:
-        return "another program has that port: take ports={'8000/tcp': None} for a free one, or stop the other"
+        return f"another program has that port: {ANOTHER_PORT}"
     if "lowercase" in said or "invalid reference" in said:
         return "write the image's name in lower case"
     if "dial tcp" in said or "no such host" in said or "timeout" in said:

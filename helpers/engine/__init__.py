@@ -1,11 +1,15 @@
 """A Docker Engine: one that runs already, or one that the course starts. ``connect`` tries them in turn."""
 
+import contextlib
 import os
+import stat
+from pathlib import Path
 
 from helpers.engine import dockerd, running, vm
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
 
+ROOT = Path(__file__).parents[2]
 WAYS = {"running": running.connect, "dockerd": dockerd.connect, "vm": vm.connect}
 
 
@@ -14,8 +18,8 @@ def connect(kind=None):
     Return a ``docker.DockerClient`` on the first engine that answers, and print which one it is.
 
     ``kind`` (or the variable COURSE_ENGINE) takes one way only: ``running`` is the engine that DOCKER_HOST, the docker
-    context or the default socket names; ``dockerd`` is a private one that the course starts, on Linux as root; ``vm`` is
-    one in a virtual machine, on Linux as anybody.
+    context or the default socket names; ``dockerd`` is a private one that the course starts, on Linux as root; ``vm``
+    is one in a virtual machine, on Linux as anybody.
     SDK calls: ``docker.from_env`` or ``docker.DockerClient``, then ``client.version`` and ``client.info``.
 
     Raises:
@@ -35,6 +39,7 @@ def find(kind=None):
     kind = kind or os.environ.get("COURSE_ENGINE")
     if kind and kind not in WAYS:
         raise CourseError(f"COURSE_ENGINE={kind} is unknown; next: choose one of {', '.join(WAYS)}, or unset it")
+    _same_modes()
     failures = {}
     for name in [kind] if kind else WAYS:
         try:
@@ -42,8 +47,9 @@ def find(kind=None):
         except Unavailable as error:
             failures[name] = error
         else:
-            if "running" in failures and running.address()[0] != "the default socket":
-                print(f"{failures['running'].reason}: another way is taken")
+            passed = failures.get("running")
+            if passed and (running.address()[0] != "the default socket" or (name == "vm" and passed.code != "missing")):
+                print(f"{passed.reason}: another way is taken (to change that: {passed.remedy})")
             client.api.timeout = 600  # a slow laptop: one answer may take minutes
             from helpers.cleaning import remove_expired
 
@@ -51,6 +57,17 @@ def find(kind=None):
             return client, _kind(client)
     lines = [f"  {name}: {error.reason}\n    next: {error.remedy}" for name, error in failures.items()]
     raise CourseError("no Docker Engine could be reached. Tried:\n" + "\n".join(lines))
+
+
+def _same_modes():
+    """Give all that is built the modes that git means, whatever the umask was: they count in a build's cache."""
+    for top in (ROOT / "notebooks" / "apps", ROOT / "helpers" / "bases"):
+        for path in top.rglob("*"):
+            mode = path.stat().st_mode
+            wanted = 0o755 if path.is_dir() or mode & 0o100 else 0o644
+            if stat.S_IMODE(mode) != wanted:
+                with contextlib.suppress(PermissionError):  # another user's: as it is
+                    path.chmod(wanted)
 
 
 def _kind(client):
@@ -66,7 +83,7 @@ def variables(kind):
 
 
 def refused(container):
-    """Return a container's published ports that are not to be had on this computer, of an engine in a machine of its own."""
+    """Return the published ports of a container that another program of this computer has, which a VM cannot know."""
     return vm.refused(container) if vm.is_ours(container.client) else []
 
 

@@ -1,6 +1,5 @@
 """A Docker Engine in a virtual machine, as anybody, on Linux: resumed from a saved one, thrown away in the end."""
 
-import base64
 import contextlib
 import json
 import os
@@ -8,8 +7,6 @@ import platform
 import re
 import shutil
 import signal
-import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -20,7 +17,7 @@ from helpers import apt, state
 from helpers.engine import shared
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
-from helpers.machines import qemu, saved
+from helpers.machines import keys, qemu, saved
 
 RESUMES = 5  # after a crash, so often at most, in one session
 
@@ -56,7 +53,7 @@ def connect():
     Raises:
         Unavailable: not Linux on x86-64, a package, memory or disk is missing, or it did not start; with the reason.
     """
-    check()
+    check(install=True)
     shared.hold(saved.folder())
     try:
         with state.Lock(saved.folder() / "start.lock"):
@@ -70,6 +67,14 @@ def connect():
         raise Unavailable("failed", str(error), f"read what is in {saved.folder()}") from error
 
 
+def keep():
+    """Resume the engine, and keep it until the program that started this one ends: Binder's start calls it."""
+    parent = os.getppid()
+    connect()
+    while os.getppid() == parent:
+        time.sleep(1)
+
+
 def look():
     """
     Return a client on the engine in the virtual machine if it runs, or None where ``connect`` can start it.
@@ -81,12 +86,18 @@ def look():
     return client() if _answers() else None
 
 
-def check():
+def check(install=False):
     """Raise Unavailable where no virtual machine can be: another system or processor, something missing, no room."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         said = f"the course's virtual machine needs Linux on x86-64; this is {sys.platform} on {platform.machine()}"
         raise Unavailable("missing", said, "install Docker Desktop, or work in WSL2 (Windows) or on Binder")
-    to_be_built = saved.problem()
+    try:
+        to_be_built = saved.problem()
+    except OSError as error:
+        said = f"its folder cannot be made: {error}"
+        raise Unavailable("failed", said, "set XDG_STATE_HOME to a folder of yours") from None
+    if install and os.geteuid() == 0 and apt.available() and (packages := saved.missing(to_be_built)):
+        apt.install(*packages, why="the course's virtual machine needs them")
     if packages := saved.missing(to_be_built):
         said = f"the virtual machine needs {', '.join(packages)}"
         remedy = apt.command(packages) if apt.available() else "install them with this system's own package manager"
@@ -117,37 +128,15 @@ def prospect():
 
 def client():
     """Return a ``docker.DockerClient`` with this session's keys."""
-    import docker
-
-    from helpers.engine.running import own_authorities
-
-    here = folder()
-    keys = docker.tls.TLSConfig(
-        client_cert=(str(here / "cert.pem"), str(here / "key.pem")), ca_cert=str(here / "ca.pem"), verify=True
-    )
-    with own_authorities():
-        made = docker.DockerClient(base_url=address(), tls=keys, timeout=600)
-    made.api.trust_env = False
-    return made
+    return keys.client(folder(), _port())
 
 
-def _answers(port=None, seconds=5):
-    """Return whether the engine answers, to who has this session's keys."""
-    here, url = folder(), address()
-    if port is None and url is None:
-        return False
-    port = port or int(url.rpartition(":")[2])
-    try:
-        context = ssl.create_default_context(cafile=here / "ca.pem")
-        context.load_cert_chain(here / "cert.pem", here / "key.pem")
-        with (
-            socket.create_connection(("127.0.0.1", port), timeout=seconds) as plain,
-            context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
-        ):
-            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
-            return b"200 OK" in connection.recv(400)
-    except OSError:
-        return False
+def _port():
+    return int(address().rpartition(":")[2])
+
+
+def _answers():
+    return address() is not None and keys.answers(folder(), _port())
 
 
 def _start():
@@ -177,11 +166,10 @@ def supervise():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     here = folder()
     (here / "supervisor.pid").write_text(str(os.getpid()))
-    port, machine = _free_port(), None
+    port, certificates, machine = keys.free_port(), keys.make(here), None
     try:
         for turn in range(RESUMES):
-            keys = _keys(here) if turn == 0 else keys
-            machine, monitor = _resume(here, port, keys)
+            machine, monitor = _resume(here, port, certificates)
             _write(here / "ready.json", {"address": f"tcp://127.0.0.1:{port}", "resumed": turn})
             threading.Thread(target=_forward, args=(monitor, machine), daemon=True).start()
             _wait(machine)
@@ -200,46 +188,23 @@ def supervise():
         shutil.rmtree(here, ignore_errors=True)
 
 
-def _resume(here, port, keys):
+def _resume(here, port, certificates):
     """Resume the saved machine on a disk of its own, and make it this session's; boot it where that is refused."""
     for name in ("console", "control", "monitor", "disk.qcow2"):
         (here / name).unlink(missing_ok=True)
     try:
-        machine, monitor = saved.resume(here, ((port, 2376),))
+        machine, monitor = saved.resume(here, ((port, keys.INSIDE),))
     except qemu.Refused as error:
         print(f"the saved state could not be resumed, booting instead ({error})", flush=True)
-        machine, monitor = saved.cold(here, ((port, 2376),))
-    words = {"TIME": str(int(time.time())), "RANDOMNESS": base64.b64encode(os.urandom(64)).decode(), **keys}
-    qemu.Control(here, machine)(" ".join(f"{name}={value}" for name, value in words.items()) + " session")
+        machine, monitor = saved.cold(here, ((port, keys.INSIDE),))
+    keys.hand_over(qemu.control(here, machine), certificates)
     deadline = time.monotonic() + 60
-    while not _answers(port):
+    while not keys.answers(here, port):
         if machine.poll() is not None or time.monotonic() > deadline:
             machine.kill()
             sys.exit(f"its engine did not answer; console: {saved.tail(here / 'console')}")
         time.sleep(0.02)
     return machine, monitor
-
-
-def _keys(here):
-    """Make this session's authority and its two certificates; write the client's, return what the guest needs."""
-    import trustme
-
-    authority = trustme.CA(organization_name="docker-course")
-    server, client = authority.issue_cert("127.0.0.1", "localhost"), authority.issue_cert("client@docker-course")
-    for name, blob in (
-        ("ca.pem", authority.cert_pem), ("cert.pem", client.cert_chain_pems[0]), ("key.pem", client.private_key_pem)
-    ):  # fmt: skip
-        (here / name).touch(mode=0o600)
-        blob.write_to_path(here / name)
-    both = server.private_key_pem.bytes() + server.cert_chain_pems[0].bytes()
-    blobs = {"SERVER": both, "AUTHORITY": authority.cert_pem.bytes()}
-    return {name: base64.b64encode(blob).decode() for name, blob in blobs.items()}
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _wait(machine):
@@ -294,8 +259,9 @@ def refused(container, seconds=10):
     """
     Return the published ports of a container that another program of this computer has; wait until that is known.
 
-    SDK call: ``container.attrs``.
+    SDK calls: ``container.reload``, ``container.attrs``.
     """
+    container.reload()
     bindings = container.attrs["NetworkSettings"]["Ports"] or {}
     wanted = {
         f"{inside.partition('/')[2]}:127.0.0.1:{binding['HostPort']}"

@@ -1,15 +1,11 @@
 """QEMU: its command line, its monitor, the control port into the guest. No file of the course is named here."""
 
 import base64
-import contextlib
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 from helpers.errors import CourseError, message
 
@@ -48,7 +44,8 @@ def command(folder, machine, role, memory, cpus, accelerator="tcg", disk=None, i
         "-drive", f"if=none,id=disk,file={disk},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device", "virtio-blk-pci,drive=disk",
         "-netdev", f"user,id=net{forwarding}", "-device", "virtio-net-pci,netdev=net,romfile=",
-        "-device", "virtio-rng-pci", "-device", "virtio-balloon-pci,free-page-reporting=on", "-device", "vmgenid,guid=auto",
+        "-device", "virtio-rng-pci", "-device", "virtio-balloon-pci,free-page-reporting=on",
+        "-device", "vmgenid,guid=auto",
         "-device", "virtio-serial-pci",
         "-chardev", f"file,id=console,path={folder / 'console'}", "-device", "virtconsole,chardev=console",
         "-chardev", f"socket,id=control,path={folder / 'control'},server=on,wait=off",
@@ -106,11 +103,18 @@ class Monitor:
 class Control:
     """The control port: shell scripts for the guest's process 1, one at a time."""
 
-    def __init__(self, folder, process, seconds=60):
-        self.socket = _connect(folder / "control", process, 10)
+    def __init__(self, connection, seconds=60):
+        self.socket = connection
         self.socket.settimeout(seconds)
         self.file = self.socket.makefile("rwb")
         self.number = 0
+
+    def wait_until_ready(self):
+        """Wait until the guest that was just booted says that it listens."""
+        for line in self.file:
+            if line.split() == [b"0", b"0"]:
+                return
+        raise Refused(message("booting a virtual machine", "it ended", "see its console"))
 
     def __call__(self, script):
         """Run a script in the guest; return what it printed."""
@@ -125,6 +129,21 @@ class Control:
                     raise Refused(message(f"in the virtual machine: {script[:60]}", said, "see its console"))
                 return said
         raise Refused(message("in the virtual machine", "it ended", "see its console"))
+
+
+def control(folder, process):
+    """Return the ``Control`` of a machine that was started in a folder."""
+    return Control(_connect(folder / "control", process, 10))
+
+
+def wait_for_engine(control, process, seconds=120):
+    """Wait until the engine in a booted machine answers on its socket."""
+    ping = r"printf 'GET /_ping HTTP/1.0\r\n\r\n' | socat -t 2 - UNIX:/run/docker.sock 2>/dev/null || true"
+    deadline = time.monotonic() + seconds
+    while "OK" not in control(ping):
+        if time.monotonic() > deadline or process.poll() is not None:
+            raise Refused(message("waiting for the engine", control("tail -5 /var/log/dockerd.log"), "try again"))
+        time.sleep(0.3)
 
 
 def _connect(path, process, seconds):

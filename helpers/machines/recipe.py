@@ -1,8 +1,6 @@
 """The machine's disk and kernel, made from Debian packages by an ordinary user."""
 
-import hashlib
 import lzma
-import os
 import shutil
 import subprocess
 import tempfile
@@ -24,13 +22,15 @@ NOT_NEEDED = (
 )  # fmt: skip
 DISK = "16G"  # as much as the guest may fill; the file holds only what was written
 MODULES = (
-    "arch", "crypto", "lib", "mm", "net/bridge", "net/core", "net/ipv4", "net/ipv6", "net/llc", "net/802", "net/netfilter",
-    "fs/overlayfs", "drivers/block/virtio_blk*", "drivers/block/zram", "drivers/char/hw_random", "drivers/net/dummy*",
-    "drivers/net/ipvlan", "drivers/net/macvlan*", "drivers/net/net_failover*", "drivers/net/veth*",
-    "drivers/net/virtio_net*", "drivers/net/vxlan", "drivers/virtio/virtio_balloon*",
+    "arch", "crypto", "lib", "mm", "net/802", "net/bridge", "net/core", "net/ipv4", "net/ipv6", "net/llc",
+    "net/netfilter", "fs/overlayfs", "drivers/block/virtio_blk*", "drivers/block/zram", "drivers/char/hw_random",
+    "drivers/net/dummy*", "drivers/net/ipvlan", "drivers/net/macvlan*", "drivers/net/net_failover*",
+    "drivers/net/veth*", "drivers/net/virtio_net*", "drivers/net/vxlan", "drivers/virtio/virtio_balloon*",
 )  # fmt: skip
 FILES = {
     "init": "usr/sbin/init",
+    "engine": "usr/sbin/engine",
+    "merge": "usr/sbin/merge",
     "runtime": "usr/bin/runtime",
     "setkey": "usr/bin/setkey",
     "session": "usr/bin/session",
@@ -49,7 +49,7 @@ ETC = {
 
 
 def tree(root):
-    """Unpack the packages into a folder, leave out what the machine does not need, add what their scripts would make."""
+    """Unpack the packages into a folder, leave out what is not needed, add what their scripts would make."""
     command = [
         "mmdebstrap", "--mode=chrootless", "--variant=extract", f"--include={','.join(PACKAGES)}",
         '--aptopt=Acquire::Languages "none"', '--aptopt=APT::Install-Recommends "false"',
@@ -59,11 +59,16 @@ def tree(root):
     for pattern in NOT_NEEDED:
         for path in root.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    for name in ("proc", "sys", "dev", "run", "root", "mnt", "tmp", "var/log", "var/lib/docker", "etc/docker", "www"):
+    for name in ("proc", "sys", "dev", "run", "root", "mnt", "var/log", "var/lib/docker", "etc/docker", "www"):
         (root / name).mkdir(parents=True, exist_ok=True)
+    (root / "tmp").mkdir(exist_ok=True)
+    (root / "tmp").chmod(0o1777)
     for name in ("bin", "sbin", "lib", "lib64"):
         if not (root / name).exists():
             (root / name).symlink_to(f"usr/{name}")
+    if not (root / "var/run").is_symlink():
+        (root / "var/run").rmdir()
+        (root / "var/run").symlink_to("../run")
     for name, text in ETC.items():
         (root / "etc" / name).unlink(missing_ok=True)
         (root / "etc" / name).write_text(text)
@@ -75,13 +80,15 @@ def tree(root):
         shutil.copy(GUEST / name, root / target)
     _alternatives(root)
     _applets(root)
-    _modules(root)
+    home = next((root / "usr/lib/modules").iterdir())
+    keep_modules(home)
+    subprocess.run([root / "usr/bin/busybox", "depmod", "-b", root, home.name], check=True)
 
 
 def _alternatives(root):
     for name in ("iptables", "ip6tables"):
         for suffix in ("", "-save", "-restore"):
-            (root / "usr/sbin" / (name + suffix)).symlink_to("xtables-nft-multi")
+            (root / "usr/sbin" / (name + suffix)).symlink_to("xtables-legacy-multi")
 
 
 def _applets(root):
@@ -94,17 +101,16 @@ def _applets(root):
             (root / "usr/bin" / line).symlink_to("busybox")
 
 
-def _modules(root):
-    """Keep the kernel's modules that a Docker Engine on virtual hardware needs, unpacked."""
-    home = next((root / "usr/lib/modules").iterdir())
-    kept = {
-        path for pattern in MODULES for found in (home / "kernel").glob(pattern) for path in (found, *found.rglob("*"))
-    }
+def keep_modules(home):
+    """Keep, of a kernel's modules, those that a Docker Engine on virtual hardware needs, unpacked."""
+    found = {path for pattern in MODULES for path in (home / "kernel").glob(pattern)}
+    kept = found | {path for one in found for path in one.rglob("*")}
     for path in list((home / "kernel").rglob("*.ko*")):
-        if path in kept and path.suffix == ".xz":
+        if path not in kept:
+            path.unlink()
+        elif path.suffix == ".xz":
             path.with_suffix("").write_bytes(lzma.decompress(path.read_bytes()))
-        path.unlink()
-    subprocess.run([root / "usr/bin/busybox", "depmod", "-b", root, home.name], check=True)
+            path.unlink()
 
 
 def kernel(root, folder):
@@ -123,10 +129,12 @@ def kernel(root, folder):
             subprocess.run(command, cwd=initrd, input=names.encode(), stdout=file, check=True)
 
 
-def disk(root, path):
-    """Make a file system from the tree, in which everything is root's."""
+def file_system(root, path, size):
+    """Make a file system from a tree, in which everything is root's."""
     command = (
-        'chown -R 0:0 "$0" && chmod 1777 "$0/tmp" && truncate -s "$2" "$1" && '
+        'chown -R 0:0 "$0" && truncate -s "$2" "$1" && '
         'mke2fs -q -F -t ext4 -O ^has_journal -E lazy_itable_init=1,discard -m 0 -d "$0" "$1"'
     )
-    subprocess.run(["fakeroot", "sh", "-c", command, root, path, DISK], check=True, capture_output=True)
+    done = subprocess.run(["fakeroot", "sh", "-c", command, root, path, size], capture_output=True, text=True)
+    if done.returncode:
+        raise CourseError(message(f"making {path.name}", done.stderr, "free disk space, then try again"))

@@ -5,16 +5,19 @@ import hashlib
 import json
 import os
 import platform
+import re
+import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from helpers import state
 from helpers.errors import CourseError, message
-from helpers.machines import qemu, recipe
+from helpers.machines import images, keys, qemu, recipe, uml
 from helpers.state import Lock
 
 MEMORY = 1024  # MB
@@ -22,13 +25,13 @@ CPUS = 2
 BUILD_SPACE = 6e9  # bytes of disk that building takes for a while
 SESSION_SPACE = 1e9
 SESSION_MEMORY = 1.1e9
+COMPRESSED = ("-O", "qcow2", "-c", "-o", "compression_type=zstd")
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
     "zstd": "zstd",
     "mmdebstrap": "mmdebstrap",
     "fakeroot": "fakeroot",
-    "fakechroot": "fakechroot",
     "mke2fs": "e2fsprogs",
     "cpio": "cpio",
 }
@@ -123,7 +126,7 @@ def _fingerprint(path, known=None):
 
 
 def problem(name="disk"):
-    """Return why the machine ("disk"), or its plain form without images ("plain"), has to be built, or None."""
+    """Return why the machine ("disk"), or its form without images ("plain"), has to be built, or None."""
     record = _record(name)
     if not record:
         return "there is none yet"
@@ -133,23 +136,26 @@ def problem(name="disk"):
         path = folder() / file
         if not path.exists() or _fingerprint(path, known)[2] != known[2]:
             return f"its file {file} is damaged"
-    return None if name == "plain" else problem("plain")
+    return None
 
 
 def plain():
-    """Return the disk of the machine without images, built from Debian packages if need be; it takes half a minute."""
+    """Return a disk of the machine, without images or with them; made from Debian packages if need be."""
     with Lock(folder() / "build.lock"):
+        if problem() is None:
+            return folder() / "disk.qcow2"
         if why := problem("plain"):
             _build_plain(why)
-    return folder() / "plain.qcow2"
+        return folder() / "plain.qcow2"
 
 
 def ready():
     """Build and save the machine where that has not been done yet, or has to be done anew; say so."""
-    plain()
-    with Lock(folder() / "build.lock"):
-        if why := problem():
+    if why := problem():
+        plain()
+        with Lock(folder() / "build.lock"):
             _build(why)
+    with Lock(folder() / "build.lock"):
         made = folder() / f"saved-{state_key()}"
         if not (made / "state.zst").exists():
             for old in folder().glob("saved-*"):
@@ -163,18 +169,44 @@ def _build_plain(why):
     with _workshop("plain") as work:
         recipe.tree(work / "root")
         recipe.kernel(work / "root", work)
-        recipe.disk(work / "root", work / "plain.img")
-        _compress(work / "plain.img", work / "plain.qcow2")
+        recipe.file_system(work / "root", work / "plain.img", recipe.DISK)
+        _convert(work / "plain.img", work / "plain.qcow2", *COMPRESSED)
         _install("plain", work, ("plain.qcow2", "vmlinuz", "initrd"))
 
 
 def _build(why):
-    print(
-        f"putting base images and build caches on the virtual machine ({why}): a quarter of an hour, once", flush=True
-    )
+    print(f"building the notebooks' images on the virtual machine ({why}): a quarter of an hour, once", flush=True)
     with _workshop("disk") as work:
-        shutil.copy(folder() / "plain.qcow2", work / "disk.qcow2")
+        uml.unpack(work)
+        disks = [work / "first.img", work / "second.img"][: 2 if _room_for_two() else 1]
+        _convert(folder() / "plain.qcow2", disks[0], "-O", "raw")
+        with uml.engine(work, disks[0], work / "session") as client:
+            images.bases(client, images.BASES)
+        for disk in disks[1:]:
+            subprocess.run(["cp", "--sparse=always", disks[0], disk], check=True)
+        parts = images.PARTS if len(disks) == 2 else [[name for part in images.PARTS for name in part]]
+        with ProcessPoolExecutor(len(parts), get_context("fork")) as pool:
+            list(pool.map(_fill, [work] * len(parts), disks, range(len(parts)), parts))
+        with uml.engine(work, disks[0], work / "session", other=disks[-1] if disks[1:] else None) as client:
+            images.fill(client, images.rest())
+        disks[0].rename(work / "disk.img")
+        _convert(work / "disk.img", work / "disk.qcow2", *COMPRESSED)
         _install("disk", work, ("disk.qcow2",))
+    (folder() / "plain.json").unlink()
+    (folder() / "plain.qcow2").unlink()
+
+
+def _fill(work, disk, number, notebooks):
+    """Make the images of some notebooks on a disk; one of two processes does this, each on a processor of its own."""
+    with uml.engine(work, disk, work / f"session-{number}", cpu=sorted(os.sched_getaffinity(0))[number]) as client:
+        images.fill(client, notebooks)
+
+
+def _room_for_two():
+    """Return whether two engines can work at the same time: processors, and memory for both."""
+    text = Path("/proc/meminfo").read_text()
+    available = int(re.search(r"MemAvailable:\s+(\d+)", text)[1]) * 1024
+    return len(os.sched_getaffinity(0)) > 1 and available > 2.5 * uml.MEMORY * 2**20
 
 
 @contextlib.contextmanager
@@ -191,12 +223,15 @@ def _workshop(name):
 
 def _install(name, work, files):
     """Put finished files in their place, and write down what they are; in between, there is no record of them."""
-    record = folder() / f"{name}.json"
-    record.unlink(missing_ok=True)
+    (folder() / f"{name}.json").unlink(missing_ok=True)
     for file in files:
         (work / file).rename(folder() / file)
-    facts = {file: _fingerprint(folder() / file) for file in files}
-    record.write_text(json.dumps({"recipe": recipe_hash(), "files": facts}))
+    _write_record(name, {*files, "vmlinuz", "initrd"})
+
+
+def _write_record(name, files):
+    facts = {file: _fingerprint(folder() / file) for file in sorted(files)}
+    (folder() / f"{name}.json").write_text(json.dumps({"recipe": recipe_hash(), "files": facts}))
 
 
 def boot(session, disk, role="engine", memory=MEMORY, cpus=CPUS, forwards=(), incoming=None):
@@ -228,21 +263,22 @@ def save(target):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700)
         disk = overlay(folder() / "disk.qcow2", work / "disk.qcow2")
-        process, monitor = boot(work, disk)
+        port = keys.free_port()
+        process, monitor = boot(work, disk, forwards=((port, keys.INSIDE),))
         try:
             began = time.monotonic()
-            control = qemu.Control(work, process)
-            wait_for_engine(control, process)
+            control = qemu.control(work, process)
+            qemu.wait_for_engine(control, process)
             seconds = time.monotonic() - began
-            settle(control, monitor)
+            _settle(work, control, port)
             monitor("stop")
             monitor.line("migrate_set_parameter max-bandwidth 100G")
-            monitor("migrate", uri=f"exec:zstd -q -3 -T2 -o {work / 'state.zst'}")
+            monitor("migrate", uri=f"exec:zstd -q -3 -T2 -o {shlex.quote(str(work / 'state.zst'))}")
             if monitor.wait("query-migrate", ("completed", "failed"), 120) == "failed":
                 raise qemu.Refused(message("saving the virtual machine", "QEMU says: failed", "free disk space?"))
             monitor("quit")
             process.wait(30)
-        except (qemu.Refused, OSError) as error:
+        except Exception as error:  # whatever it was, a guest that did not get ready is booted again
             failures.append(f"{error}; console: {tail(work / 'console')}")
             continue
         finally:
@@ -259,14 +295,18 @@ def save(target):
 def resume(session, forwards):
     """Resume the saved machine on a new disk of its own; return ``(process, monitor)``."""
     made = folder() / f"saved-{state_key()}"
+    if not made.exists():
+        raise qemu.Refused("there is none for this version of QEMU")
     disk = overlay(made / "disk.qcow2", session / "disk.qcow2")
-    process, monitor = boot(session, disk, forwards=forwards, incoming=f"exec:zstd -q -dc '{made / 'state.zst'}'")
+    incoming = f"exec:zstd -q -dc {shlex.quote(str(made / 'state.zst'))}"
+    process, monitor = boot(session, disk, forwards=forwards, incoming=incoming)
     try:
         monitor.wait("query-status", ("paused", "running", "postmigrate"), 60)
         monitor("cont")
     except BaseException:
         process.kill()
         process.wait()
+        shutil.rmtree(made)  # it is saved anew before the next start
         raise
     return process, monitor
 
@@ -275,23 +315,30 @@ def cold(session, forwards):
     """Boot the machine on a new disk of its own; return ``(process, monitor)`` as soon as its engine answers."""
     disk = overlay(folder() / "disk.qcow2", session / "disk.qcow2")
     process, monitor = boot(session, disk, forwards=forwards)
-    wait_for_engine(qemu.Control(session, process), process)
+    qemu.wait_for_engine(qemu.control(session, process), process)
     return process, monitor
 
 
-def wait_for_engine(control, process, seconds=120):
-    """Wait until the engine in a booted machine answers on its socket."""
-    ping = r"printf 'GET /_ping HTTP/1.0\r\n\r\n' | socat -t 2 - UNIX:/run/docker.sock 2>/dev/null || true"
-    deadline = time.monotonic() + seconds
-    while "OK" not in control(ping):
-        if time.monotonic() > deadline or process.poll() is not None:
-            raise qemu.Refused(message("waiting for the engine", control("tail -5 /var/log/dockerd.log"), "try again"))
-        time.sleep(0.3)
+def _settle(work, control, port):
+    """
+    Have the guest give back the memory of its boot, then use its engine once as a session will.
 
-
-def settle(control, monitor):
-    """Have the guest give back the memory that it does not need, so that the saved state is small."""
-    control("sync; echo 3 > /proc/sys/vm/drop_caches; cat /usr/sbin/dockerd /usr/bin/crun /usr/bin/socat > /dev/null")
+    What that takes is in memory then, and nothing else. The keys of this one time are forgotten.
+    """
+    control("sync; echo 3 > /proc/sys/vm/drop_caches")
+    keys.hand_over(control, keys.make(work))
+    while not keys.answers(work, port):
+        time.sleep(0.1)
+    client = keys.client(work, port)
+    client.version()
+    client.info()
+    for image in client.images.list("course/hello-world"):
+        for _ in range(2):
+            client.containers.run(image, remove=True)
+    client.close()
+    control("kill $(cat /run/tls/socat.pid); rm -r /run/tls; sync")
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (work / name).unlink()
 
 
 def tail(path, lines=3):
@@ -301,9 +348,9 @@ def tail(path, lines=3):
     return ""
 
 
-def _compress(raw, path):
-    """Make a disk of its non-empty parts, compressed."""
-    command = ["qemu-img", "convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd", str(raw), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True)
+def _convert(source, target, *options):
+    done = subprocess.run(
+        ["qemu-img", "convert", "-m", "8", "-W", *options, str(source), str(target)], capture_output=True, text=True
+    )
     if done.returncode:
-        raise CourseError(message("compressing the machine's disk", done.stderr, "free disk space, then try again"))
+        raise CourseError(message(f"writing {target.name}", done.stderr, "free disk space, then try again"))

@@ -1,0 +1,71 @@
+"""Keys of one session: made anew each time, so that only who may read its folder may use the engine."""
+
+import base64
+import os
+import socket
+import ssl
+import time
+
+INSIDE = 2376  # the engine's port in the guest
+
+
+def make(folder):
+    """Make an authority and two certificates; write the client's into a folder, return what ``hand_over`` takes."""
+    import trustme
+
+    authority = trustme.CA(organization_name="docker-course")
+    server, client = authority.issue_cert("127.0.0.1", "localhost"), authority.issue_cert("client@docker-course")
+    files = {
+        "ca.pem": authority.cert_pem,
+        "cert.pem": client.cert_chain_pems[0],
+        "key.pem": client.private_key_pem,
+    }
+    for name, blob in files.items():
+        (folder / name).touch(mode=0o600)
+        blob.write_to_path(folder / name)
+    return {
+        "SERVER": server.private_key_pem.bytes() + server.cert_chain_pems[0].bytes(),
+        "AUTHORITY": authority.cert_pem.bytes(),
+    }
+
+
+def hand_over(control, keys):
+    """Give the guest its keys, the time and randomness; it opens its engine to who has the client's key."""
+    words = {name: base64.b64encode(value).decode() for name, value in {**keys, "RANDOMNESS": os.urandom(64)}.items()}
+    control(" ".join(f"{name}={value}" for name, value in {**words, "TIME": int(time.time())}.items()) + " session")
+
+
+def client(folder, port):
+    """Return a ``docker.DockerClient`` with the keys in a folder."""
+    import docker
+
+    from helpers.engine.running import own_authorities
+
+    certificate = (str(folder / "cert.pem"), str(folder / "key.pem"))
+    tls = docker.tls.TLSConfig(client_cert=certificate, ca_cert=str(folder / "ca.pem"), verify=True)
+    with own_authorities():
+        made = docker.DockerClient(base_url=f"tcp://127.0.0.1:{port}", tls=tls, timeout=600)
+    made.api.trust_env = False
+    return made
+
+
+def answers(folder, port, seconds=5):
+    """Return whether an engine answers, to who has the keys in a folder."""
+    try:
+        context = ssl.create_default_context(cafile=folder / "ca.pem")
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=seconds) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+        ):
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b"200 OK" in connection.recv(400)
+    except OSError:
+        return False
+
+
+def free_port():
+    """Return a port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,315 @@
+"""The virtual machine: built, saved, resumed; its engine shared and kept to its user; and what may go wrong with it."""
+
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import apart
+import pytest
+
+pytestmark = [
+    apart.needs_root,  # it installs what is missing, and becomes other users
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the machine is for x86-64"),
+]
+
+# An engine without the notebooks' images is ready in a minute: tests/binder/rehearse builds those, as Binder does.
+WITHOUT_IMAGES = """
+import sys
+from helpers.machines import images, saved
+def without_images(why):
+    saved.shutil.copy(saved.folder() / "plain.qcow2", saved.folder() / "disk.qcow2")
+    saved._write_record("disk", ("disk.qcow2", "vmlinuz", "initrd"))
+saved._build = without_images
+from helpers import engine, run, url
+from helpers.engine import vm
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Return a folder for XDG_STATE_HOME with a machine in it, saved with its engine up."""
+    folder = Path("/tmp") / f"dc-machine-{os.getpid()}"  # short, since sockets lie in it
+    folder.mkdir()
+    done = python("engine.connect('vm')", folder)
+    assert done.returncode == 0, done.stderr
+    yield folder
+    ended = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True).stdout
+    shutil.rmtree(folder)
+    assert ended == ""
+
+
+def python(code, home, **variables):
+    """Return ``subprocess.CompletedProcess`` of Python code that uses the machine."""
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_IMAGES + textwrap.dedent(code)],
+        env=apart.variables({"XDG_STATE_HOME": str(home), **variables}), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+class User:
+    """A process that uses the engine until ``end``."""
+
+    def __init__(self, home):
+        code = WITHOUT_IMAGES + "vm.connect(); print(vm.address(), flush=True); sys.stdin.read()"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], env=apart.variables({"XDG_STATE_HOME": str(home)}),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.address = self.process.stdout.readline().strip().splitlines()[-1]
+
+    def end(self):
+        """Let it end, as a notebook's kernel does."""
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+def session(home):
+    """Return the folder of the session."""
+    return home / "docker-course" / "machine" / "session"
+
+
+def machine_pid(home):
+    """Return the process id of QEMU."""
+    said = subprocess.run(["pgrep", "-f", f"^qemu.*{session(home)}"], capture_output=True, text=True).stdout
+    return int(said.split()[0])
+
+
+def over(home, seconds=20):
+    """Return whether the session, its programs and its files are gone in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        left = subprocess.run(["pgrep", "-f", str(session(home))], capture_output=True).returncode == 0
+        if not left and not session(home).exists():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_two_processes_share_one_engine_and_the_last_one_ends_it(home):
+    """The second reuses the machine; it lives as long as one of them."""
+    first = User(home)
+    second = User(home)
+    assert first.address == second.address
+    first.end()
+    time.sleep(1)
+    assert machine_pid(home)
+    second.end()
+    assert over(home)
+
+
+def test_a_killed_kernel_leaves_nothing(home):
+    """After kill -9 of its only user, the machine ends and its files go."""
+    user = User(home)
+    user.process.kill()
+    user.process.wait()
+    assert over(home)
+
+
+def test_stop_ends_it(home):
+    """``stop`` ends the machine though a process still counts as its user."""
+    user = User(home)
+    done = python("print(vm.stop(), vm.stop())", home)
+    assert done.stdout.split() == ["True", "False"]
+    assert over(home)
+    user.end()
+
+
+def test_a_killed_machine_is_resumed_at_the_same_address(home):
+    """QEMU is killed: the client of the notebook goes on with the resumed engine; what was in it is gone."""
+    code = """
+        import os, signal, subprocess, time
+        client = vm.connect()
+        client.volumes.create("course-lost")
+        os.kill(int(subprocess.run(["pgrep", "-f", f"^qemu.*{vm.folder()}"], capture_output=True, text=True).stdout), 9)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                print(client.ping(), client.volumes.list())
+                break
+            except OSError:
+                time.sleep(0.2)
+        print((vm.saved.folder() / "supervisor.log").read_text())
+    """
+    done = python(code, home)
+    assert "True []" in done.stdout and "crashed" in done.stdout and "resumed" in done.stdout, done.stderr
+    assert over(home)
+
+
+def test_a_truncated_state_is_told_and_saved_anew(home):
+    """Booted instead of resumed, in words; the next start resumes again."""
+    state = next((home / "docker-course" / "machine").glob("saved-*/state.zst"))
+    os.truncate(state, state.stat().st_size // 2)
+    done = python("print(vm.connect().ping())", home)
+    assert "True" in done.stdout and "saved state" in done.stdout, done.stderr
+    assert over(home)
+    done = python("print(vm.connect().ping())", home)
+    assert "True" in done.stdout and "could not be resumed" not in done.stdout
+    assert over(home)
+
+
+def test_a_damaged_disk_is_built_anew(home):
+    """A file that is not what was built is never used."""
+    disk = home / "docker-course" / "machine" / "disk.qcow2"
+    with disk.open("r+b") as file:
+        file.seek(disk.stat().st_size // 2)
+        file.write(b"damaged")
+    done = python("print(saved.problem()); print(vm.connect().ping())", home)
+    assert "disk.qcow2 is damaged" in done.stdout and "True" in done.stdout, done.stderr
+    assert over(home)
+
+
+def test_another_qemu_saves_its_own_state(home):
+    """A state is tied to QEMU's version: an upgraded one boots and saves anew, the disk stays."""
+    code = """
+        from helpers.machines import qemu
+        real = qemu.version()
+        qemu.version = lambda: "99.0"
+        vm.connect()
+        qemu.version = lambda: real
+        print(vm.stop(), [path.name for path in saved.folder().glob("saved-*")] != [f"saved-{saved.state_key()}"])
+    """
+    before = (home / "docker-course" / "machine" / "disk.json").read_text()
+    done = python(code, home)
+    # the supervisor is a process of its own, and sees the real QEMU: it finds no state of it, and boots
+    assert "saving the virtual machine" in done.stdout, done.stderr
+    assert (home / "docker-course" / "machine" / "disk.json").read_text() == before
+    assert over(home)
+
+
+def test_stale_files_of_a_dead_session_are_no_obstacle(home):
+    """Sockets, a pid file and an address that nobody is behind: removed, and a new session starts."""
+    left = session(home)
+    left.mkdir()
+    for name in ("monitor", "control"):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(left / name))
+    (left / "supervisor.pid").write_text(str(os.getpid()))
+    (left / "ready.json").write_text(json.dumps({"address": "tcp://127.0.0.1:9"}))
+    done = python("print(vm.connect().ping())", home)
+    assert done.stdout.strip().endswith("True"), done.stderr
+    assert over(home)
+
+
+def test_two_starts_at_once(home):
+    """Two processes that start at the same moment end up with one machine."""
+    code = WITHOUT_IMAGES + "vm.connect(); print(vm.address()); import time; time.sleep(3)"
+    environment = apart.variables({"XDG_STATE_HOME": str(home)})
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    addresses = {process.communicate(timeout=120)[0].strip() for process in both}
+    assert len(addresses) == 1 and addresses != {""}
+    assert over(home)
+
+
+def test_published_ports_come_and_go_with_the_container(home):
+    """A port that a container publishes answers on this computer's 127.0.0.1, and no longer when it has ended."""
+    code = """
+        import socket, time
+        client = vm.connect()
+        client.api.import_image(src=IMAGE, repository="course/test")
+        web = run(client, "course/test", ["/busybox", "httpd", "-f", "-p", "8000", "-h", "/"], detach=True,
+                  ports={"8000/tcp": None})
+        address = url(web, 8000)
+        print("open", address.startswith("http://127.0.0.1:"))
+        web.remove(force=True)
+        port, deadline = int(address.rpartition(":")[2]), time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)):
+                    print("closed")
+                    break
+            time.sleep(0.1)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            try:
+                run(client, "course/test", ["/busybox", "sleep", "60"], detach=True,
+                    ports={"8000/tcp": taken.getsockname()[1]})
+            except Exception as error:
+                print(error)
+        print("left:", client.containers.list(all=True))
+    """
+    image = home / "image.tar"
+    with (home / "busybox").open("wb") as file:
+        file.write(Path(shutil.which("busybox")).read_bytes())
+    (home / "busybox").chmod(0o755)
+    subprocess.run(["tar", "-C", home, "-cf", image, "busybox"], check=True)
+    done = python(code.replace("IMAGE", repr(str(image))), home)
+    assert "open True\nclosed\n" in done.stdout, done.stderr
+    assert "another program of this computer has it" in done.stdout and "left: []" in done.stdout
+    assert over(home)
+
+
+def test_another_user_cannot_use_the_engine(home):
+    """Neither without a certificate, nor with one of another authority, nor by reading this session's key."""
+    user = User(home)
+    port = user.address.rpartition(":")[2]
+    code = f"""
+        import os, pathlib, ssl, socket, trustme
+        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+        def ask(context):
+            try:
+                with context.wrap_socket(socket.create_connection(("127.0.0.1", {port}), timeout=20)) as s:
+                    s.sendall(b"GET /_ping HTTP/1.0\\r\\n\\r\\n")
+                    return s.recv(400)
+            except OSError as error:
+                return type(error).__name__.encode()
+        plain = ssl._create_unverified_context()
+        foreign = ssl._create_unverified_context()
+        trustme.CA().issue_cert("client@docker-course").configure_cert(foreign)
+        print("without:", b"OK" in ask(plain), "foreign:", b"OK" in ask(foreign))
+        try:
+            pathlib.Path({str(session(home) / "key.pem")!r}).read_text()
+        except PermissionError:
+            print("key: PermissionError")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.stdout == "without: False foreign: False\nkey: PermissionError\n", done.stderr
+    user.end()
+    assert over(home)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("vm.shutil.disk_usage = lambda _: vm.shutil._ntuple_diskusage(9, 9, 10**6)", "free some disk space"),
+        ("saved.shutil.which = lambda *a, **k: None; vm.os.geteuid = lambda: 1000; vm.apt.available = lambda: True",
+         "apt-get install --yes qemu-system-x86 qemu-utils zstd"),
+        ("vm.platform.machine = lambda: 'aarch64'", "needs Linux on x86-64; this is linux on aarch64"),
+        ("vm._free_memory = lambda: 10**8", "close other programs"),
+    ],
+    ids=["disk full", "package missing", "another architecture", "no memory"],
+)  # fmt: skip
+def test_what_is_missing_is_told(home, broken, words):
+    """One sentence says what lacks, and what to do; nothing is started."""
+    done = python(f"{broken}\nengine.connect('vm')", home)
+    assert done.returncode == 1 and words in done.stderr
+    assert not session(home).exists()
+
+
+def test_a_guest_that_hangs_in_boot_is_booted_again(home):
+    """A first boot that never gets ready is given up, and the next one is saved."""
+    code = """
+        from helpers.machines import qemu
+        real, tries = qemu.wait_for_engine, []
+        def hangs_once(control, process, seconds=120):
+            tries.append(1)
+            if len(tries) == 1:
+                raise qemu.Refused("it hangs")
+            return real(control, process, seconds)
+        qemu.wait_for_engine = hangs_once
+        saved.save(saved.folder() / "saved-test")
+        print(len(tries), (saved.folder() / "saved-test" / "state.zst").exists())
+    """
+    done = python(code, home)
+    assert done.stdout.split() == ["2", "True"], done.stderr
+    shutil.rmtree(home / "docker-course" / "machine" / "saved-test")

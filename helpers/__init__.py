@@ -5,7 +5,8 @@ Docker, measured: thin helpers around the Docker SDK for Python.
 an engine      connect
 images         base_image, build, size, layers, contents, compare, security_fixes
 containers     run, url, labels, server
-tables, plots  table, plot_bars, plot_layers, plot_lines, plot_timeline
+measuring      measure_container, measure_vm
+tables, plots  table, plot_bars, plot_layers, plot_lines, plot_density, plot_timeline
 verdicts       claim, ledger
 afterwards     cleanup
 =============  ==================================================================================
@@ -33,7 +34,10 @@ _HOMES = {
     "plot_bars": "draw",
     "plot_layers": "draw",
     "plot_lines": "draw",
+    "plot_density": "draw",
     "plot_timeline": "draw",
+    "measure_container": "measure",
+    "measure_vm": "measure",
     "claim": "claims",
     "ledger": "claims",
     "cleanup": "cleaning",

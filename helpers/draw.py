@@ -1,6 +1,8 @@
 """Tables and plots from rows; it knows no engine and no image."""
 
 import html
+import textwrap
+from statistics import mean
 
 import matplotlib.pyplot as plt
 from IPython.core.pylabtools import print_figure
@@ -80,7 +82,9 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
     """
     Draw one bar a row and return the ``Axes``: its name at the left, its value at its end.
 
-    For bytes and seconds, the ratio to the largest stands beside the value.
+    For bytes and seconds, the ratio to the largest stands beside the value. A row's ``how`` stands below its name, such
+    as ``emulated``; a row whose ``how`` is ``published`` was not measured here, and is drawn apart. Where rows have
+    ``least_seconds`` and ``most_seconds``, a line shows how far the repeats of ``seconds`` went; so for any column.
     ``note`` says below the plot what was measured, where and how often.
 
     Example::
@@ -88,24 +92,64 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
         ax = plot_bars(compare(images), "bytes", title="Size on disk", log=True, note="one build, this engine")
     """
     _checked(rows, "name", column)
+    rows = sorted((row for row in rows if row.get(column) is not None), key=_published)
     names, values = [row["name"] for row in rows], [row[column] for row in rows]
+    places = [n + 0.4 * _published(row) for n, row in enumerate(rows)]
+    ends = [max(row[column], row.get(f"most_{column}") or 0) for row in rows]
     largest = max(values)
-    figure, ax = plt.subplots(figsize=(8, 1.3 + 0.5 * len(rows)), layout="constrained")
-    bars = ax.barh(names, values, color=COLOURS[0], height=0.6)
-    labels = [_cell(column, value) + _ratio(column, largest, value) for value in values]
-    ax.bar_label(bars, labels, padding=4)
-    ax.invert_yaxis()
-    if log:
-        ax.set_xscale("log")
-        left = min(value for value in values if value) / 10
-        ax.set_xlim(left, largest * (largest / left) ** 0.3)
-    else:
-        ax.set_xlim(0, largest * 1.4 or 1)
+    ticks = [_tick(row) for row in rows]
+    height = 1.8 + max(0.5, 0.19 * max(tick.count("\n") + 1 for tick in ticks)) * places[-1]
+    figure, ax = plt.subplots(figsize=(8, height), layout="constrained")
+    left = _limits(ax, values, max(ends), log)
+    for row, place, end in zip(rows, places, ends, strict=True):
+        ax.barh(place, row[column], height=0.6, label=row["name"], **_look(row))
+        if f"most_{column}" in row:
+            ax.plot([row[f"least_{column}"], end], [place, place], color="black", marker="|", linewidth=1)
+        place_of_words = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(_words(row, column, largest), (max(end, left), place), **place_of_words)
+    ax.set_yticks(places, ticks)
+    ax.set_ylim(places[-1] + 0.5, -0.5)
+    if apart := [place for row, place in zip(rows, places, strict=True) if _published(row) and place > 1]:
+        ax.axhline(apart[0] - 0.7, color="#999999", linestyle=":")
     _axis(ax, column, log)
     _finish(
         figure, ax, title, note, f"Bar chart, {_measure(column)}. {title}. Bars from top to bottom: {', '.join(names)}."
     )
     return ax
+
+
+def _published(row):
+    return row.get("how") == "published"
+
+
+def _look(row):
+    """Return how a bar looks: one that was not measured here is an empty frame with a pattern."""
+    if _published(row):
+        return {"color": "white", "edgecolor": "#666666", "hatch": "//"}
+    return {"color": COLOURS[0]}
+
+
+def _tick(row):
+    """Return a row's name, with how it came about below."""
+    return "\n".join([row["name"], *textwrap.wrap(row.get("how") or "", 34)])
+
+
+def _limits(ax, values, most, log):
+    """Set the limits of the values' axis, with room for the words beside the longest bar; return the lower one."""
+    if not log:
+        ax.set_xlim(0, most * 1.4 or 1)
+        return 0
+    ax.set_xscale("log")
+    left = min(value for value in values if value) / 10
+    ax.set_xlim(left, most * (most / left) ** 0.35)
+    return left
+
+
+def _words(row, column, largest):
+    """Return what stands at the end of a bar: its value; where it was measured, also how it compares."""
+    if _published(row):
+        return f"{row[column]:.3g} s" if column.endswith("seconds") else _cell(column, row[column])
+    return _cell(column, row[column]) + _ratio(column, largest, row[column])
 
 
 def _ratio(column, largest, value):
@@ -175,6 +219,45 @@ def plot_lines(rows, x, y, title="", note="", limit=None):
     if len(ax.lines) > 1:
         ax.legend(frameon=False, fontsize="small")
     words = f"Line chart, {_measure(y)} over {_measure(x)}. {title}. Lines: {', '.join(names)}."
+    _finish(figure, ax, title, note, words)
+    return ax
+
+
+def plot_density(rows, title="", note=""):
+    """
+    Draw the memory of one, two and more instances of each ``name``, and return the ``Axes``.
+
+    The rows are those of ``measure_container`` and ``measure_vm`` with ``instances``. A dashed line shows the fitted
+    cost of one more, ``each_bytes``, also beyond what was measured; a hatched band what of it is the keeper's.
+
+    Example::
+
+        ax = plot_density(measure_container(client, image, instances=(1, 2)) + measure_vm(instances=(1, 2)))
+    """
+    _checked(rows, "name", "instances", "bytes", "each_bytes")
+    figure, ax = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    names, counts = list(dict.fromkeys(row["name"] for row in rows)), sorted({row["instances"] for row in rows})
+    for n, name in enumerate(names):
+        own = [row for row in rows if row["name"] == name]
+        measured, values, each = [row["instances"] for row in own], [row["bytes"] for row in own], own[0]["each_bytes"]
+        fitted = [mean(values) + each * (count - mean(measured)) for count in counts]
+        ax.plot(counts, fitted, color=COLOURS[n], linestyle="--", linewidth=1)
+        label, marker = f"{name}: {human(each)} for one more", "os^"[n % 3]
+        ax.plot(measured, values, color=COLOURS[n], marker=marker, linestyle="", label=label)
+        if "keeper_bytes" in own[0]:
+            ax.fill_between(
+                measured, values, [row["bytes"] - row["keeper_bytes"] for row in own], facecolor="none", linewidth=0.5,
+                edgecolor=COLOURS[n], hatch=("//", "\\\\", "..")[n % 3],
+                label=f"of this, {own[0]['keeper']}: {human(own[0]['keeper_each_bytes'])}",
+            )  # fmt: skip
+    ax.set_xticks(counts)
+    ax.set_ylim(bottom=0)
+    ax.set_ylabel("bytes")
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: human(value)))
+    _axis(ax, "instances", log=False)
+    hows = [f"{row['name']}: {row['how']}" for row in {row["name"]: row for row in rows}.values() if row.get("how")]
+    ax.legend(frameon=False, fontsize="small", title="\n".join(hows) or None, title_fontsize="small", alignment="left")
+    words = f"Line chart, bytes over instances. {title}. Lines: {', '.join(names)}."
     _finish(figure, ax, title, note, words)
     return ax
 

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from helpers import plot_bars, plot_layers, plot_lines, plot_timeline, table
+from helpers import plot_bars, plot_density, plot_layers, plot_lines, plot_timeline, table
 from helpers.draw import human
 from helpers.errors import CourseError
 
@@ -46,11 +46,16 @@ def all_inside(ax):
             and text.get_visible()
             and not (box.x0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1)
         ):
-            low, high = ax.get_xlim()
-            if text in ax.get_xticklabels() and not low <= text.get_position()[0] <= high:
+            if (text in ax.get_xticklabels() and _beyond(ax.get_xlim(), text.get_position()[0])) or (
+                text in ax.get_yticklabels() and _beyond(ax.get_ylim(), text.get_position()[1])
+            ):
                 continue  # a tick beyond the axis is not drawn
             return False
     return True
+
+
+def _beyond(limits, place):
+    return not min(limits) <= place <= max(limits)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +107,41 @@ def test_bars_of_seconds():
     """The unit follows from the column's name."""
     ax = plot_bars([{"name": "a", "start_seconds": 2.0}, {"name": "b", "start_seconds": 0.5}], "start_seconds")
     assert ax.get_xlabel() == "seconds" and words(ax) == ["2.00 s", "0.50 s  (4 times less)"]
+
+
+STARTS = [
+    {"name": "Firecracker", "how": "published", "seconds": 0.125},
+    {"name": "container", "how": "", "seconds": 0.3, "least_seconds": 0.2, "most_seconds": 1.5},
+    {"name": "machine", "how": "emulated (TCG), recorded 2026-11-25 on 2 cores, Linux", "seconds": 6.0},
+    {"name": "not measured", "seconds": None},
+]
+
+
+def test_how_it_was_measured():
+    """Below each name; what was published stands apart, last, in another look, without a comparison."""
+    ax = plot_bars(STARTS, "seconds", title="Starts")
+    ticks = [label.get_text().split("\n") for label in ax.get_yticklabels()]
+    assert ticks[0] == ["container"] and ticks[2] == ["Firecracker", "published"]
+    assert " ".join(ticks[1]) == "machine emulated (TCG), recorded 2026-11-25 on 2 cores, Linux" and len(ticks[1]) == 3
+    assert words(ax) == ["0.30 s  (20 times less)", "6.00 s", "0.125 s"]
+    container, machine, published = ax.patches
+    assert published.get_hatch() and not machine.get_hatch()
+    assert published.get_y() - machine.get_y() > machine.get_y() - container.get_y()
+    assert [line.get_linestyle() for line in ax.lines] == ["-", ":"] and all_inside(ax)
+
+
+def test_how_far_the_repeats_went():
+    """A line from the least to the most, and the words beyond it."""
+    ax = plot_bars(STARTS[1:3], "seconds")
+    assert list(ax.lines[0].get_xdata()) == [0.2, 1.5] and len(ax.lines) == 1
+    assert ax.texts[0].xy[0] == 1.5 and ax.texts[1].xy[0] == 6.0
+
+
+def test_words_on_bars_do_not_tell_how():
+    """How it was measured differs from computer to computer; the words for who cannot see are the same on each."""
+    shown = plot_bars(STARTS, "seconds", title="Starts").figure._repr_html_()
+    words = shown.partition('<img alt="')[2].partition('"')[0]
+    assert words == "Bar chart, seconds. Starts. Bars from top to bottom: container, machine, Firecracker."
 
 
 def test_layers():
@@ -179,6 +219,28 @@ def test_lines_differ_without_colour():
     assert len({line.get_marker() for line in ax.lines}) == 2
 
 
+DENSITY = [
+    {"name": name, "how": how, "keeper": "its keeper", "instances": n, "bytes": n * each + 1e6,
+     "keeper_bytes": n * each / 2, "each_bytes": each, "keeper_each_bytes": each / 2}
+    for name, how, each, counts in (("container", "", 3e6, (1, 2, 4)), ("machine", "emulated (TCG)", 2e8, (1, 2)))
+    for n in counts
+]  # fmt: skip
+
+
+def test_plot_density():
+    """Marks where it was measured, a dashed line as far as the other goes, the cost of one more, and how."""
+    ax = plot_density(DENSITY, title="Memory", note="once")
+    fits, marks = ax.lines[::2], ax.lines[1::2]
+    assert [list(line.get_xdata()) for line in marks] == [[1, 2, 4], [1, 2]]
+    assert list(marks[1].get_ydata()) == [201e6, 401e6]
+    assert list(fits[1].get_xdata()) == [1, 2, 4] and list(fits[1].get_ydata()) == pytest.approx([201e6, 401e6, 801e6])
+    assert {line.get_linestyle() for line in fits} == {"--"} and len({line.get_marker() for line in marks}) == 2
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend[0] == "container: 3 MB for one more" and legend[3] == "of this, its keeper: 100 MB"
+    assert ax.get_legend().get_title().get_text() == "machine: emulated (TCG)"
+    assert len({band.get_hatch() for band in ax.collections}) == 2 and all_inside(ax)
+
+
 def test_plot_timeline():
     """Each span lies in its lane from its start to its end; states differ in pattern, too."""
     ax = plot_timeline(SPANS, title="Who answers", note="once")
@@ -195,13 +257,14 @@ def test_plot_timeline():
         lambda: plot_layers(LAYERS, title="The title", note="a <note>"),
         lambda: plot_lines(MEMORY, "seconds", "bytes", title="The title", note="a <note>"),
         lambda: plot_timeline(SPANS, title="The title", note="a <note>"),
+        lambda: plot_density(DENSITY, title="The title", note="a <note>"),
     ],
-    ids=["bars", "layers", "lines", "timeline"],
+    ids=["bars", "layers", "lines", "timeline", "density"],
 )
 def test_words_for_who_cannot_see(ax):
     """A notebook shows a picture with a text: kind, title, names, note; without numbers, which change."""
     shown = ax().figure._repr_html_()
     words = shown.partition('<img alt="')[2].partition('"')[0]
     assert "The title" in words and "a &lt;note&gt;" in words and not any(c.isdigit() for c in words)
-    assert any(name in words for name in ("two stages", "two", "a, b", "daemon, app"))
+    assert any(name in words for name in ("two stages", "two", "a, b", "daemon, app", "container, machine"))
     assert 'src="data:image/png;base64,iVBOR' in shown

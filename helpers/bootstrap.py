@@ -9,7 +9,6 @@ from pathlib import Path
 
 from helpers import apt, state
 from helpers.errors import CourseError, message
-from helpers.progress import progress
 
 BASES = Path(__file__).parent / "bases"
 MERGED_USR = (
@@ -21,6 +20,8 @@ SLIM = BASES / "debian" / "slim.sh"
 
 def debian(client, tag):
     """Make a slim Debian image, such as ``course/debian:bookworm-slim``: apt and the essentials, as the public one."""
+    from helpers.progress import progress
+
     suite = tag.rpartition(":")[2].removesuffix("-slim")
     if not shutil.which("mmdebstrap"):
         apt.install("mmdebstrap", "debian-archive-keyring", why="a base image is to be made from Debian packages")
@@ -61,6 +62,8 @@ RECIPES = {
 
 def run(command, title):
     """Run mmdebstrap with a bar; it names its stages on stderr, in lines that begin with ``I:``."""
+    from helpers.progress import progress
+
     said = []
     with (
         progress(total=20, desc=title, unit="stage") as bar,

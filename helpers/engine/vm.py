@@ -92,10 +92,11 @@ def check(install=False):
         said = f"the course's virtual machine needs Linux on x86-64; this is {sys.platform} on {platform.machine()}"
         raise Unavailable("missing", said, "install Docker Desktop, or work in WSL2 (Windows) or on Binder")
     try:
-        to_be_built = saved.problem()
+        saved.folder()
     except OSError as error:
         said = f"its folder cannot be made: {error}"
         raise Unavailable("failed", said, "set XDG_STATE_HOME to a folder of yours") from None
+    to_be_built = saved.problem()
     if install and os.geteuid() == 0 and apt.available() and (packages := saved.missing(to_be_built)):
         apt.install(*packages, why="the course's virtual machine needs them")
     if packages := saved.missing(to_be_built):

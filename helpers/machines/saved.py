@@ -17,7 +17,7 @@ from pathlib import Path
 
 from helpers import state
 from helpers.errors import CourseError, message
-from helpers.machines import images, keys, qemu, recipe, uml
+from helpers.machines import keys, qemu, recipe, uml
 from helpers.state import Lock
 
 MEMORY = 1024  # MB
@@ -175,6 +175,8 @@ def _build_plain(why):
 
 
 def _build(why):
+    from helpers.machines import images
+
     print(f"building the notebooks' images on the virtual machine ({why}): a quarter of an hour, once", flush=True)
     with _workshop("disk") as work:
         uml.unpack(work)
@@ -198,6 +200,8 @@ def _build(why):
 
 def _fill(work, disk, number, notebooks):
     """Make the images of some notebooks on a disk; one of two processes does this, each on a processor of its own."""
+    from helpers.machines import images
+
     with uml.engine(work, disk, work / f"session-{number}", cpu=sorted(os.sched_getaffinity(0))[number]) as client:
         images.fill(client, notebooks)
 

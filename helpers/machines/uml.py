@@ -23,9 +23,10 @@ MEMORY = 1536  # MB
 HALT = """
 kill $(cat /run/docker.pid 2>/dev/null) && while [ -e /run/docker.pid ]; do sleep 0.1; done
 kill $(pidof containerd) && while pidof containerd; do sleep 0.1; done
+killall socat
 fstrim /
 sync
-mount -o remount,ro /
+mount -o remount,ro / || { echo u > /proc/sysrq-trigger; sleep 1; grep -q " / ext4 ro" /proc/mounts; }
 """
 
 

@@ -68,7 +68,7 @@ class Monitor:
     """QEMU's monitor (QMP): commands as JSON over a Unix socket."""
 
     def __init__(self, folder, process, seconds=30):
-        self.socket = _connect(folder / "monitor", process, seconds)
+        self.socket = connect(folder / "monitor", process, seconds)
         self.socket.settimeout(60)
         self.file = self.socket.makefile("rw")
         self.file.readline()  # its greeting
@@ -133,7 +133,7 @@ class Control:
 
 def control(folder, process):
     """Return the ``Control`` of a machine that was started in a folder."""
-    return Control(_connect(folder / "control", process, 10))
+    return Control(connect(folder / "control", process, 10))
 
 
 def wait_for_engine(control, process, seconds=120):
@@ -146,7 +146,8 @@ def wait_for_engine(control, process, seconds=120):
         time.sleep(0.3)
 
 
-def _connect(path, process, seconds):
+def connect(path, process=None, seconds=10):
+    """Return a connection to a machine's socket, as soon as it is there."""
     deadline = time.monotonic() + seconds
     while True:
         connection = socket.socket(socket.AF_UNIX)
@@ -155,7 +156,7 @@ def _connect(path, process, seconds):
             return connection
         except OSError as error:
             connection.close()
-            if process.poll() is not None or time.monotonic() > deadline:
+            if (process and process.poll() is not None) or time.monotonic() > deadline:
                 said = (path.parent / "qemu.log").read_text().strip() or error
                 raise Refused(message("starting a virtual machine", said, "python3 -m helpers doctor")) from None
             time.sleep(0.01)

@@ -141,7 +141,7 @@ def _limits(ax, values, most, log):
         return 0
     ax.set_xscale("log")
     left = min(value for value in values if value) / 10
-    ax.set_xlim(left, most * (most / left) ** 0.35)
+    ax.set_xlim(left, most * (most / left) ** 0.4)
     return left
 
 

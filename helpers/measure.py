@@ -15,14 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
 import docker
 
 from helpers import apt, engine
-from helpers.containers import _host, run
+from helpers.containers import _host, _tail, run
 from helpers.errors import CourseError, message
 from helpers.images import size
 from helpers.machines import keys, qemu, saved
@@ -112,9 +111,15 @@ def _start_container(client, image, port, stack):
     container = run(client, image, detach=True, ports={port: None})
     stack.callback(_remove, container)
     container.reload()
-    binding = container.attrs["NetworkSettings"]["Ports"][port][0]
-    address = f"http://{_host(client)}:{binding['HostPort']}"
-    return container, _first_answer(address, lambda: container.reload() or container.status)
+    bindings = container.attrs["NetworkSettings"]["Ports"].get(port)
+    address = f"http://{_host(client)}:{bindings[0]['HostPort']}" if bindings else ""
+    return container, _first_answer(address, lambda: _over(container))
+
+
+def _over(container):
+    """Return why a container cannot answer any more, or nothing."""
+    container.reload()
+    return "" if container.status == "running" else f"it has ended; its log says {_tail(container)}"
 
 
 def _remove(container):
@@ -122,8 +127,8 @@ def _remove(container):
         container.remove(force=True, v=True)
 
 
-def _first_answer(address, status):
-    """Ask an address until it answers; return the page. Raise CourseError where none comes, with ``status()``."""
+def _first_answer(address, over):
+    """Ask an address until it answers, and return the page; raise CourseError once ``over()`` says why none will."""
     ask = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
     began = time.monotonic()
     while True:
@@ -131,10 +136,11 @@ def _first_answer(address, status):
         try:
             with ask(address, timeout=max(0.3, 0.05 * waited)) as answer:  # QEMU's ports open before the guest listens
                 return answer.read().decode(errors="replace").strip()
-        except (OSError, http.client.HTTPException) as error:
-            if waited > PATIENCE or isinstance(error, urllib.error.HTTPError):
-                said = f"{error}; it is: {status()}"
-                raise CourseError(message(f"waiting for {address}", said, "close other programs, try again")) from None
+        except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: no address
+            said = over() if waited > 1 else ""
+            if said or waited > PATIENCE:
+                tried = "waiting for the first answer"
+                raise CourseError(message(tried, said or error, "close other programs, then try again")) from None
         time.sleep(0.01)
 
 
@@ -214,7 +220,7 @@ def measure_vm(memory=MEMORY, repeats=3, instances=None, disk="qcow2"):
             rows = _machines(memory, repeats, instances, disk)
             print(f"virtual machine: {rows[0]['how']}, QEMU {qemu.version()}, {memory} MB each, measured here")
             return rows
-        except CourseError as error:
+        except (CourseError, OSError, subprocess.SubprocessError) as error:
             why = str(error)
     return _recorded(memory, instances, disk, why)
 
@@ -229,13 +235,21 @@ def _hindrance(memory):
         except CourseError as error:
             return str(error)
     if not _room(memory):
-        return f"{_free_memory() / 1e6:.0f} MB of memory are free, and it takes {memory + AROUND}; close other programs"
+        free, need = _free_memory() / 1e6, _need(memory) / 1e6
+        return (
+            f"{free:.0f} MB of memory are free, and a machine takes {need:.0f}, with a fifth left; close other programs"
+        )
     return None
 
 
 def _room(memory):
     """Return how many machines the free memory is enough for, with a fifth left."""
-    return int(0.8 * _free_memory() / ((memory + AROUND) * 2**20))
+    return int(0.8 * _free_memory() / _need(memory))
+
+
+def _need(memory):
+    """Return bytes that a machine takes at most while it starts: of memory that it is given it touches a part."""
+    return (AROUND + MEMORY + max(0, memory - MEMORY) // 8) * 2**20
 
 
 def _free_memory(root=Path("/")):
@@ -263,7 +277,7 @@ def _machines(memory, repeats, instances, disk):
             with contextlib.ExitStack() as stack:
                 began = time.monotonic()
                 machine = _power_on(base, disk, memory, stack)
-                page = _first_answer(machine["address"], machine["status"])
+                page = _first_answer(machine["address"], machine["over"])
                 times.append(time.monotonic() - began)
                 if len(times) == repeats:
                     facts = _facts_of_machine(machine, memory, stack)
@@ -319,7 +333,7 @@ def _power_on(base, disk, memory, stack, snapshot=None):
         "disk": own,
         "secret": secrets.token_hex(16),
         "address": f"http://127.0.0.1:{port}",
-        "status": lambda: f"its console says {saved.tail(folder / 'console') or 'nothing'}",
+        "over": lambda: "" if process.poll() is None else f"QEMU has ended: {saved.tail(folder / 'qemu.log')}",
     }
 
 
@@ -399,7 +413,7 @@ def _resumed(disk, state, memory):
     with contextlib.ExitStack() as stack:
         began = time.monotonic()
         machine = _power_on(disk, "qcow2", memory, stack, state)
-        _first_answer(machine["address"], machine["status"])
+        _first_answer(machine["address"], machine["over"])
         return time.monotonic() - began
 
 
@@ -423,13 +437,13 @@ def _machine_density(how, base, disk, memory, instances, stack):
     for count in (count for count in instances if count <= max(_room(memory), 1)):
         more = [_power_on(base, disk, memory, stack) for _ in range(count - len(running))]
         for machine in more:
-            _first_answer(machine["address"], machine["status"])
+            _first_answer(machine["address"], machine["over"])
         running += more
         time.sleep(SETTLE)
         taken = [_memory_of_machine(machine["process"].pid, memory) for machine in running]
         total, guest = (sum(column) for column in zip(*taken, strict=True))
         rows.append({"instances": count, "bytes": total, "keeper_bytes": total - guest})
-    return _density("virtual machine", how, "the emulator", rows)
+    return _density("virtual machine", how, "QEMU itself", rows)
 
 
 def _recorded(memory, instances, disk, why):

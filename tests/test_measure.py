@@ -19,6 +19,10 @@ ROW = {"name", "how", "page", "seconds", "least_seconds", "most_seconds", "memor
 ROW |= {"instance_bytes", "kernel", "own_kernel"}
 OF_MACHINES = ROW | {"disk", "hypervisors", "snapshot_bytes", "resume_seconds", "secret_in_snapshot"}
 OF_NUMBERS = {"name", "how", "keeper", "instances", "bytes", "keeper_bytes", "each_bytes", "keeper_each_bytes"}
+LISTENS = (  # as QEMU's monitor does, for one connection
+    f"""{sys.executable} -c 'import socket; s = socket.socket(socket.AF_UNIX); s.bind("%s/monitor"); s.listen()
+c = s.accept()[0]; c.send(b"hello\\n"); c.recv(99); c.send(b"{{\\"return\\": 1}}\\n")'"""
+)
 needs_a_machine = pytest.mark.skipif(
     sys.platform != "linux" or bool(saved.missing(build=True)), reason="starts virtual machines: QEMU is missing"
 )
@@ -87,6 +91,16 @@ def test_memory_of_a_container_that_has_ended(client, base):
         measure._memory_of_containers(client, [container])
 
 
+def test_a_container_that_ends_before_it_answers(client, base):
+    """Its log is shown; nothing waits for two minutes."""
+    began = measure.time.monotonic()
+    broken = run(client, base, ["false"], detach=True, ports={"8000/tcp": None})
+    broken.wait()
+    with pytest.raises(CourseError, match="it has ended; its log says"):
+        measure._first_answer("", lambda: measure._over(broken))
+    assert measure.time.monotonic() - began < 10
+
+
 def test_an_image_without_a_port(client, base):
     """It is not started."""
     with pytest.raises(CourseError, match="exposes no port"):
@@ -105,6 +119,14 @@ def test_one_machine(capsys):
     assert row["own_kernel"] and row["secret_in_snapshot"] and row["disk"] == "qcow2"
     assert not {"hvf", "whpx"} & {*row["hypervisors"]} and row["hypervisors"]
     assert left_behind() == []
+
+
+@needs_a_machine
+def test_a_machine_that_ends_before_it_answers(monkeypatch, capsys):
+    """QEMU's last words stand beside the recorded rows; nothing waits for two minutes, and nothing is left."""
+    monkeypatch.setattr(measure.qemu, "command", lambda folder, *_: ["sh", "-c", f"{LISTENS % folder}; echo burnt >&2"])
+    assert "recorded" in measure_vm()[0]["how"]
+    assert "QEMU has ended: burnt" in capsys.readouterr().out and left_behind() == []
 
 
 @needs_a_machine
@@ -173,7 +195,7 @@ def test_a_machine_that_fails(monkeypatch, capsys):
     [
         (sys, "platform", "darwin", "needs Linux on x86-64, and this is darwin"),
         (measure.platform, "machine", lambda: "aarch64", "this is linux on aarch64"),
-        (measure, "_free_memory", lambda: 200e6, "200 MB of memory are free, and it takes 288"),
+        (measure, "_free_memory", lambda: 200e6, "200 MB of memory are free, and a machine takes 302"),
     ],
 )
 def test_hindrances(monkeypatch, module, name, value, said):

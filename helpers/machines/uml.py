@@ -93,7 +93,7 @@ class Machine:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[network.fileno()],
             )  # fmt: skip
         pinned = ["taskset", "--cpu-list", str(cpu)] if cpu is not None else []
-        units = [f"ubd{n}={disk}" for n, disk in enumerate(disks)]
+        units = [f"ubd{n}{'r' if n else ''}={disk}" for n, disk in enumerate(disks)]  # only the first is written to
         with (session / "console").open("w") as log:
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *pinned, str(kernels / "linux.uml"), f"mem={MEMORY}M", *units,

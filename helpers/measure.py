@@ -229,7 +229,8 @@ def _hindrance(memory):
     """Return why no virtual machine can run here, or None; as root on Debian, install what is missing."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return f"the course's machine needs Linux on x86-64, and this is {sys.platform} on {platform.machine()}"
-    if packages := saved.missing(build=True):
+    to_be_built = saved.problem() and saved.problem("plain")
+    if packages := saved.missing(build=bool(to_be_built)):
         try:
             apt.install(*packages, why="a virtual machine is to be measured")
         except CourseError as error:

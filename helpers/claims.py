@@ -58,7 +58,7 @@ def ledger():
     Return one row a claim, with the verdict that its notebook's stored output shows.
 
     Keys: ``claim`` (its name), ``lines`` (of the notes), ``says``, ``verdict`` (``true``, ``partly``, ``false``,
-    ``opinion``, ``not measured``, ``pending`` or ``not shown``), ``correction``, ``source``, ``notebook`` (the file's
+    ``opinion``, ``not measured`` or ``not shown``), ``correction``, ``source``, ``notebook`` (the file's
     name) and ``cell`` (its id), both empty where no cell shows it. It calls nothing of the SDK.
 
     Example::
@@ -74,9 +74,7 @@ def ledger():
 
 
 def _row(name, entry, shown):
-    if "pending" in entry:
-        otherwise = "pending"
-    elif "reason" in entry:
+    if "reason" in entry:
         otherwise = "opinion" if entry["verdict"] == "opinion" else "not measured"
     else:
         otherwise = "not shown"
@@ -87,7 +85,7 @@ def _row(name, entry, shown):
         "says": entry["claim"],
         "verdict": verdict,
         "correction": entry.get("correction", ""),
-        "why_not": entry.get("reason") or entry.get("pending", ""),
+        "why_not": entry.get("reason", ""),
         "source": entry["source"],
         "notebook": notebook,
         "cell": cell,

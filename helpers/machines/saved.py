@@ -243,7 +243,12 @@ def boot(session, disk, role="engine", memory=MEMORY, cpus=CPUS, forwards=(), in
     session.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = qemu.command(session, folder(), role, memory, cpus, accelerator(), disk, incoming, forwards)
     process = qemu.start(command, session)
-    return process, qemu.Monitor(session, process)
+    try:
+        return process, qemu.Monitor(session, process)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def overlay(base, path):

@@ -23,7 +23,7 @@ PARTS = (
     ("00_start_here", "01_containers_and_vms", "02_inside_a_container", "03_docker_architecture", "04_first_practical",
      "09_third_practical"),
 )  # fmt: skip
-BASES = ("debian:bookworm-slim", "debian:trixie-slim")
+BASES = ("debian:bookworm-slim",)  # what both parts begin with
 
 
 class Builder:

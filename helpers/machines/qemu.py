@@ -16,6 +16,9 @@ KERNEL_OPTIONS = (
 CACHE_OF_TRANSLATIONS = {"engine": 192, "web": 48}  # MB of host memory at most, for what TCG has translated
 
 
+LINE = 2800  # characters of a script; in base64, a terminal's line of input takes no more
+
+
 class Refused(CourseError):
     """The monitor, or the guest, said no."""
 
@@ -118,6 +121,8 @@ class Control:
 
     def __call__(self, script):
         """Run a script in the guest; return what it printed."""
+        if len(script) > LINE:
+            return self._in_pieces(script)
         self.number += 1
         self.file.write(f"{self.number} {base64.b64encode(script.encode()).decode()}\n".encode())
         self.file.flush()
@@ -129,6 +134,13 @@ class Control:
                     raise Refused(message(f"in the virtual machine: {script[:60]}", said, "see its console"))
                 return said
         raise Refused(message("in the virtual machine", "it ended", "see its console"))
+
+    def _in_pieces(self, script):
+        encoded = base64.b64encode(script.encode()).decode()
+        self("rm -f /run/long")
+        for start in range(0, len(encoded), LINE // 2):
+            self(f"printf %s '{encoded[start : start + LINE // 2]}' >> /run/long")
+        return self("base64 -d /run/long > /run/long.sh; sh /run/long.sh")
 
 
 def control(folder, process):

@@ -74,10 +74,8 @@ def ledger():
 
 
 def _row(name, entry, shown):
-    if "reason" in entry:
-        otherwise = "opinion" if entry["verdict"] == "opinion" else "not measured"
-    else:
-        otherwise = "not shown"
+    not_put = "opinion" if entry["verdict"] == "opinion" else "not measured"
+    otherwise = not_put if "reason" in entry else "not shown"
     verdict, notebook, cell = shown or (otherwise, "", "")
     return {
         "claim": name,

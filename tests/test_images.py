@@ -252,7 +252,7 @@ class TestBootstrap:
         """Its own words, and what else can be done."""
         from helpers import bootstrap
 
-        monkeypatch.setattr(bootstrap, "_sources", lambda suite: [f"deb copy:/nonexistent {suite} main"])
+        monkeypatch.setattr(bootstrap, "sources", lambda suite: [f"deb copy:/nonexistent {suite} main"])
         with pytest.raises(CourseError) as caught:
             bootstrap.debian(None, "course/debian:bookworm-slim")
         assert "mmdebstrap" in str(caught.value) and "docker save" in str(caught.value)

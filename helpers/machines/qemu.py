@@ -1,6 +1,7 @@
 """QEMU: its command line, its monitor, the control port into the guest. No file of the course is named here."""
 
 import base64
+import contextlib
 import json
 import re
 import socket
@@ -79,15 +80,20 @@ class Monitor:
 
     def __call__(self, command, **arguments):
         """Carry out one command; return its answer."""
-        self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.file.flush()
-        for line in self.file:
-            answer = json.loads(line)
+        for answer in self._answers({"execute": command, "arguments": arguments}):
             if "return" in answer:
                 return answer["return"]
             if "error" in answer:
                 raise Refused(message(f"QEMU's monitor: {command}", answer["error"]["desc"], "read QEMU's log"))
         raise Refused(message(f"QEMU's monitor: {command}", "QEMU ended", "read QEMU's log"))
+
+    def _answers(self, order):
+        """Send an order; yield what comes, until QEMU ends."""
+        with contextlib.suppress(OSError):
+            self.file.write(json.dumps(order) + "\n")
+            self.file.flush()
+            for line in self.file:
+                yield json.loads(line)
 
     def line(self, text):
         """Carry out a line of the human monitor; it has what QMP has not, such as port forwarding. Return its words."""
@@ -124,9 +130,7 @@ class Control:
         if len(script) > LINE:
             return self._in_pieces(script)
         self.number += 1
-        self.file.write(f"{self.number} {base64.b64encode(script.encode()).decode()}\n".encode())
-        self.file.flush()
-        for line in self.file:
+        for line in self._lines(f"{self.number} {base64.b64encode(script.encode()).decode()}\n"):
             number, status, *output = line.decode(errors="replace").split()
             if number == str(self.number):
                 said = base64.b64decode(output[0]).decode(errors="replace") if output else ""
@@ -134,6 +138,14 @@ class Control:
                     raise Refused(message(f"in the virtual machine: {script[:60]}", said, "see its console"))
                 return said
         raise Refused(message("in the virtual machine", "it ended", "see its console"))
+
+    def _lines(self, text):
+        """Send a line; yield those that come, until the guest ends."""
+        with contextlib.suppress(ConnectionError):
+            self.file.write(text.encode())
+            self.file.flush()
+            for line in self.file:  # noqa: UP028 ("yield from" would close the file)
+                yield line
 
     def _in_pieces(self, script):
         encoded = base64.b64encode(script.encode()).decode()

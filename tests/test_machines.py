@@ -62,7 +62,13 @@ class User:
             [sys.executable, "-c", code], env=apart.variables({"XDG_STATE_HOME": str(home)}),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self.address = self.process.stdout.readline().strip().splitlines()[-1]
+        self.address = self.process.stdout.readline().strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
 
     def end(self):
         """Let it end, as a notebook's kernel does."""
@@ -94,31 +100,27 @@ def over(home, seconds=20):
 
 def test_two_processes_share_one_engine_and_the_last_one_ends_it(home):
     """The second reuses the machine; it lives as long as one of them."""
-    first = User(home)
-    second = User(home)
-    assert first.address == second.address
-    first.end()
-    time.sleep(1)
-    assert machine_pid(home)
-    second.end()
+    with User(home) as first, User(home) as second:
+        assert first.address == second.address != ""
+        first.end()
+        time.sleep(1)
+        assert machine_pid(home)
     assert over(home)
 
 
 def test_a_killed_kernel_leaves_nothing(home):
     """After kill -9 of its only user, the machine ends and its files go."""
-    user = User(home)
-    user.process.kill()
-    user.process.wait()
+    with User(home) as user:
+        user.process.kill()
     assert over(home)
 
 
 def test_stop_ends_it(home):
     """``stop`` ends the machine though a process still counts as its user."""
-    user = User(home)
-    done = python("print(vm.stop(), vm.stop())", home)
-    assert done.stdout.split() == ["True", "False"]
-    assert over(home)
-    user.end()
+    with User(home):
+        done = python("print(vm.stop(), vm.stop())", home)
+        assert done.stdout.split() == ["True", "False"]
+        assert over(home)
 
 
 def test_a_killed_machine_is_resumed_at_the_same_address(home):
@@ -251,30 +253,37 @@ def test_published_ports_come_and_go_with_the_container(home):
 
 def test_another_user_cannot_use_the_engine(home):
     """Neither without a certificate, nor with one of another authority, nor by reading this session's key."""
-    user = User(home)
-    port = user.address.rpartition(":")[2]
-    code = f"""
-        import os, pathlib, ssl, socket, trustme
-        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+    code = """
+        import encodings.idna, os, pathlib, ssl, socket, sys, trustme
+        port, key = sys.argv[1:]
+        plain, foreign = ssl._create_unverified_context(), ssl._create_unverified_context()
+        trustme.CA().issue_cert("client@docker-course").configure_cert(foreign)
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
         def ask(context):
             try:
-                with context.wrap_socket(socket.create_connection(("127.0.0.1", {port}), timeout=20)) as s:
-                    s.sendall(b"GET /_ping HTTP/1.0\\r\\n\\r\\n")
-                    return s.recv(400)
+                with context.wrap_socket(socket.create_connection(("127.0.0.1", int(port)), timeout=20)) as connection:
+                    connection.sendall(b"GET /_ping HTTP/1.0\\r\\n\\r\\n")
+                    return connection.recv(400)
             except OSError as error:
                 return type(error).__name__.encode()
-        plain = ssl._create_unverified_context()
-        foreign = ssl._create_unverified_context()
-        trustme.CA().issue_cert("client@docker-course").configure_cert(foreign)
         print("without:", b"OK" in ask(plain), "foreign:", b"OK" in ask(foreign))
         try:
-            pathlib.Path({str(session(home) / "key.pem")!r}).read_text()
+            pathlib.Path(key).read_text()
         except PermissionError:
             print("key: PermissionError")
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
-    assert done.stdout == "without: False foreign: False\nkey: PermissionError\n", done.stderr
-    user.end()
+    with User(home) as user:
+        command = [
+            sys.executable,
+            "-c",
+            textwrap.dedent(code),
+            user.address.rpartition(":")[2],
+            session(home) / "key.pem",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.stdout == "without: False foreign: False\nkey: PermissionError\n", done.stderr
     assert over(home)
 
 

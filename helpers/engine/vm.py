@@ -19,6 +19,7 @@ from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
 from helpers.machines import keys, qemu, saved
 
+PID = "supervisor.pid"
 RESUMES = 5  # after a crash, so often at most, in one session
 
 
@@ -166,27 +167,25 @@ def supervise():
     """Run the virtual machine until no process uses it any more; resume it anew where it crashed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     here = folder()
-    (here / "supervisor.pid").write_text(str(os.getpid()))
+    (saved.folder() / PID).write_text(str(os.getpid()))
     port, certificates, machine = keys.free_port(), keys.make(here), None
-    try:
-        for turn in range(RESUMES):
-            machine, monitor = _resume(here, port, certificates)
-            _write(here / "ready.json", {"address": f"tcp://127.0.0.1:{port}", "resumed": turn})
-            threading.Thread(target=_forward, args=(monitor, machine), daemon=True).start()
-            _wait(machine)
-            if machine.poll() is None:  # its last user has gone
-                break
-            print(
-                f"the virtual machine crashed ({saved.tail(here / 'qemu.log')}): resumed, without its containers",
-                flush=True,
-            )
-        else:
-            print(f"the virtual machine crashed {RESUMES} times", flush=True)
-    finally:
-        if machine:
-            machine.kill()
-            machine.wait()
-        shutil.rmtree(here, ignore_errors=True)
+    with (saved.folder() / "users.lock").open("w") as users:
+        try:
+            for turn in range(RESUMES):
+                machine, monitor = _resume(here, port, certificates)
+                _write(here / "ready.json", {"address": f"tcp://127.0.0.1:{port}", "resumed": turn})
+                threading.Thread(target=_forward, args=(monitor, machine), daemon=True).start()
+                while machine.poll() is None and shared.in_use(users):
+                    time.sleep(0.2)
+                if machine.poll() is None:  # nobody uses it; one that comes now waits until ``users`` is closed
+                    break
+                said = saved.tail(here / "qemu.log") or f"exit status {machine.returncode}"
+                print(f"the virtual machine crashed ({said}): its containers are gone", flush=True)
+        finally:
+            if machine:
+                machine.kill()
+                machine.wait()
+            shutil.rmtree(here, ignore_errors=True)
 
 
 def _resume(here, port, certificates):
@@ -206,15 +205,6 @@ def _resume(here, port, certificates):
             sys.exit(f"its engine did not answer; console: {saved.tail(here / 'console')}")
         time.sleep(0.02)
     return machine, monitor
-
-
-def _wait(machine):
-    """Return when nobody uses the engine any more, or when its machine has ended."""
-    with (saved.folder() / "users.lock").open("w") as users:
-        while machine.poll() is None and shared.in_use(users):
-            time.sleep(0.2)
-        if machine.poll() is None:  # one that comes now waits in ``shared.hold`` until this file is closed
-            machine.kill()
 
 
 def _forward(monitor, machine):
@@ -301,7 +291,7 @@ def _end_supervisor():
 def _alive():
     """Return the supervisor's process id while it runs."""
     with contextlib.suppress(OSError, ValueError):
-        number = int((folder() / "supervisor.pid").read_text())
+        number = int((saved.folder() / PID).read_text())
         if "vm.supervise" in Path(f"/proc/{number}/cmdline").read_text():
             return number
     return None

@@ -1,4 +1,4 @@
-"""The machine in the course's state folder: built once, saved with its engine up, resumed in about a second."""
+"""The machine in the course's state folder: built once, saved with its engine up, resumed in a few seconds."""
 
 import contextlib
 import hashlib

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from helpers.errors import CourseError, message
 
+SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"  # often not in the PATH of an ordinary user
+
 
 def available():
     """Return whether this machine installs its packages with apt (Debian, Ubuntu and their children)."""

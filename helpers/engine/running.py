@@ -7,11 +7,11 @@ import socket
 import sys
 from pathlib import Path
 
+from helpers.apt import SYSTEM_PROGRAMS
 from helpers.engine.unavailable import Unavailable
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 OLDEST_API = (1, 40)
-SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"  # often not in the PATH of an ordinary user
 
 
 def connect():

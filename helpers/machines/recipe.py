@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from helpers import bootstrap
+from helpers.apt import SYSTEM_PROGRAMS
 from helpers.errors import CourseError, message
 
 GUEST = Path(__file__).parent / "guest"
@@ -133,7 +134,7 @@ def file_system(root, path, size):
     """Make a file system from a tree, in which everything is root's."""
     command = (
         'chown -R 0:0 "$0" && truncate -s "$2" "$1" && '
-        'mke2fs -q -F -t ext4 -O ^has_journal -E lazy_itable_init=1,discard -m 0 -d "$0" "$1"'
+        f'PATH="$PATH:{SYSTEM_PROGRAMS}" mke2fs -q -F -t ext4 -O ^has_journal -E lazy_itable_init=1,discard -m 0 -d "$0" "$1"'
     )
     done = subprocess.run(["fakeroot", "sh", "-c", command, root, path, size], capture_output=True, text=True)
     if done.returncode:

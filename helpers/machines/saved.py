@@ -16,6 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from helpers import state
+from helpers.apt import SYSTEM_PROGRAMS
 from helpers.errors import CourseError, message
 from helpers.machines import keys, qemu, recipe, uml
 from helpers.state import Lock
@@ -35,7 +36,6 @@ PROGRAMS = {
     "mke2fs": "e2fsprogs",
     "cpio": "cpio",
 }
-SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def folder():

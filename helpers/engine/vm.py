@@ -155,6 +155,8 @@ def _start():
             [sys.executable, "-c", "from helpers.engine import vm; vm.supervise()"],
             cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    import docker  # noqa: F401 (a third of a second, while the machine is resumed)
+
     while not (here / "ready.json").exists():
         if supervisor.poll() is not None:
             said = saved.tail(log_file) or "it ended"
@@ -168,7 +170,7 @@ def supervise():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     here = folder()
     (saved.folder() / PID).write_text(str(os.getpid()))
-    port, certificates, machine = keys.free_port(), keys.make(here), None
+    port, certificates, machine = keys.free_port(), {}, None
     with (saved.folder() / "users.lock").open("w") as users:
         try:
             for turn in range(RESUMES):
@@ -189,13 +191,20 @@ def supervise():
 
 
 def _resume(here, port, certificates):
-    """Resume the saved machine on a disk of its own, and make it this session's; boot it where that is refused."""
+    """
+    Resume the saved machine on a disk of its own, and make it this session's; boot it where that is refused.
+
+    ``certificates`` are made while the first one's state is loaded, and kept.
+    """
     for name in ("console", "control", "monitor", "disk.qcow2"):
         (here / name).unlink(missing_ok=True)
     try:
         machine, monitor = saved.resume(here, ((port, keys.INSIDE),))
+        certificates.update(certificates or keys.make(here))
+        saved.go_on(machine, monitor)
     except qemu.Refused as error:
         print(f"the saved state could not be resumed, booting instead ({error})", flush=True)
+        certificates.update(certificates or keys.make(here))
         machine, monitor = saved.cold(here, ((port, keys.INSIDE),))
     keys.hand_over(qemu.control(here, machine), certificates)
     deadline = time.monotonic() + 60

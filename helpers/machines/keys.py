@@ -1,6 +1,5 @@
 """Keys of one session: made anew each time, so that only who may read its folder may use the engine."""
 
-import base64
 import os
 import socket
 import ssl
@@ -24,15 +23,16 @@ def make(folder):
         (folder / name).touch(mode=0o600)
         blob.write_to_path(folder / name)
     return {
-        "SERVER": server.private_key_pem.bytes() + server.cert_chain_pems[0].bytes(),
-        "AUTHORITY": authority.cert_pem.bytes(),
+        "SERVER": (server.private_key_pem.bytes() + server.cert_chain_pems[0].bytes()).decode(),
+        "AUTHORITY": authority.cert_pem.bytes().decode(),
     }
 
 
 def hand_over(control, keys):
     """Give the guest its keys, the time and randomness; it opens its engine to who has the client's key."""
-    words = {name: base64.b64encode(value).decode() for name, value in {**keys, "RANDOMNESS": os.urandom(64)}.items()}
-    control(" ".join(f"{name}={value}" for name, value in {**words, "TIME": int(time.time())}.items()) + " session")
+    randomness = "".join(f"\\{byte:03o}" for byte in os.urandom(64))
+    words = {"TIME": int(time.time()), "RANDOMNESS": randomness, **keys}
+    control(" ".join(f"{name}='{value}'" for name, value in words.items()) + " session")
 
 
 def client(folder, port):

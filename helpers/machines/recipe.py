@@ -14,7 +14,7 @@ GUEST = Path(__file__).parent / "guest"
 SUITE = "trixie"
 PACKAGES = (
     "base-files", "busybox-static", "ca-certificates", "containerd", "crun", "docker.io", "iptables", "kmod",
-    "linux-image-cloud-amd64", "procps", "socat", "tini",
+    "linux-image-cloud-amd64", "procps", "socat", "stunnel4", "tini",
 )  # fmt: skip
 NOT_NEEDED = (
     "usr/bin/containerd-shim", "usr/bin/containerd-shim-runc-v1", "usr/bin/ctr", "usr/bin/perl*", "usr/bin/openssl",
@@ -38,6 +38,7 @@ FILES = {
     "index.html": "www/index.html",
     "containerd.toml": "etc/containerd.toml",
     "daemon.json": "etc/docker/daemon.json",
+    "stunnel.conf": "etc/stunnel.conf",
 }
 ETC = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
@@ -133,8 +134,9 @@ def kernel(root, folder):
 def file_system(root, path, size):
     """Make a file system from a tree, in which everything is root's."""
     command = (
+        f"PATH=$PATH:{SYSTEM_PROGRAMS}; "
         'chown -R 0:0 "$0" && truncate -s "$2" "$1" && '
-        f'PATH="$PATH:{SYSTEM_PROGRAMS}" mke2fs -q -F -t ext4 -O ^has_journal -E lazy_itable_init=1,discard -m 0 -d "$0" "$1"'
+        'mke2fs -q -F -t ext4 -O ^has_journal -E lazy_itable_init=1,discard -m 0 -d "$0" "$1"'
     )
     done = subprocess.run(["fakeroot", "sh", "-c", command, root, path, size], capture_output=True, text=True)
     if done.returncode:

@@ -302,22 +302,25 @@ def save(target):
 
 
 def resume(session, forwards):
-    """Resume the saved machine on a new disk of its own; return ``(process, monitor)``."""
+    """Begin to resume the saved machine on a new disk of its own; return ``(process, monitor)`` for ``go_on``."""
     made = folder() / f"saved-{state_key()}"
     if not made.exists():
         raise qemu.Refused("there is none for this version of QEMU")
     disk = overlay(made / "disk.qcow2", session / "disk.qcow2")
     incoming = f"exec:zstd -q -dc {shlex.quote(str(made / 'state.zst'))}"
-    process, monitor = boot(session, disk, forwards=forwards, incoming=incoming)
+    return boot(session, disk, forwards=forwards, incoming=incoming)
+
+
+def go_on(process, monitor):
+    """Wait until the state of a machine that is being resumed is loaded, and let it run."""
     try:
         monitor.wait("query-status", ("paused", "running", "postmigrate"), 60)
         monitor("cont")
     except BaseException:
         process.kill()
         process.wait()
-        shutil.rmtree(made)  # it is saved anew before the next start
+        shutil.rmtree(folder() / f"saved-{state_key()}", ignore_errors=True)  # it is saved anew before the next start
         raise
-    return process, monitor
 
 
 def cold(session, forwards):
@@ -332,7 +335,7 @@ def _settle(work, control, port):
     """
     Have the guest give back the memory of its boot, then use its engine once as a session will.
 
-    What that takes is in memory then, and nothing else. The keys of this one time are forgotten.
+    What that takes is in memory then, and nothing else. The client's key of this one time is forgotten.
     """
     control("sync; echo 3 > /proc/sys/vm/drop_caches")
     keys.hand_over(control, keys.make(work))
@@ -345,7 +348,7 @@ def _settle(work, control, port):
         for _ in range(2):
             client.containers.run(image, remove=True)
     client.close()
-    control("kill $(cat /run/tls/socat.pid); rm -r /run/tls; sync")
+    control("rm /run/tls/*.pem; sync")
     for name in ("ca.pem", "cert.pem", "key.pem"):
         (work / name).unlink()
 

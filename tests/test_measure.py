@@ -5,16 +5,19 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from helpers import build, measure, measure_container, measure_vm, run
+from helpers import build, measure_container, measure_vm, run
 from helpers.errors import CourseError
 from helpers.machines import saved
+from helpers.measure import containers, machines
+from helpers.measure.rows import ACCELERATORS, PATIENCE, _slope, first_answer
 
 ANSWER = Path(__file__).parents[1] / "notebooks" / "apps" / "answer"
-RECORD = json.loads(measure.RECORDED.read_text())
+RECORD = json.loads(machines.RECORDED.read_text())
 ROW = {"name", "how", "page", "seconds", "least_seconds", "most_seconds", "memory_bytes", "keeper_bytes", "image_bytes"}
 ROW |= {"instance_bytes", "kernel", "own_kernel"}
 OF_MACHINES = ROW | {"disk", "hypervisors", "snapshot_bytes", "resume_seconds", "secret_in_snapshot"}
@@ -37,7 +40,7 @@ def answer(client, base):
 @pytest.fixture
 def no_machine(monkeypatch):
     """Have no virtual machine run here."""
-    monkeypatch.setattr(measure, "_hindrance", lambda memory: "no room")
+    monkeypatch.setattr(machines, "_hindrance", lambda memory: "no room")
 
 
 def left_behind():
@@ -54,7 +57,7 @@ def test_one_container(client, answer):
     before = len(client.containers.list(all=True))
     [row] = measure_container(client, answer, repeats=2)
     assert row.keys() == ROW and row["page"] == "Here I am."
-    assert 0 < row["least_seconds"] <= row["seconds"] <= row["most_seconds"] < measure.PATIENCE
+    assert 0 < row["least_seconds"] <= row["seconds"] <= row["most_seconds"] < PATIENCE
     assert 0 < row["keeper_bytes"] < row["memory_bytes"] < 50e6
     assert row["image_bytes"] > 1e6 and row["instance_bytes"] == 0
     assert row["kernel"] == client.info()["KernelVersion"] and row["own_kernel"] is False
@@ -75,11 +78,11 @@ def test_memory_of_a_container_that_takes_some(client, base):
     """What a program takes is counted, in its children too, and not as its keeper's."""
     code = '$x = "a" x 4e7; unless (fork) { $x .= "b" x 4e7 } sleep 60'
     container = run(client, base, ["perl", "-e", code], detach=True)
-    deadline = measure.time.monotonic() + 20
-    while len(container.top()["Processes"]) < 2 and measure.time.monotonic() < deadline:
-        measure.time.sleep(0.1)
-    measure.time.sleep(1)
-    own, keeper = measure._memory_of_containers(client, [container])
+    deadline = time.monotonic() + 20
+    while len(container.top()["Processes"]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    own, keeper = containers._memory_of_containers(client, [container])
     assert 120e6 < own < 300e6 and 0 < keeper < 30e6
 
 
@@ -88,17 +91,17 @@ def test_memory_of_a_container_that_has_ended(client, base):
     container = run(client, base, ["true"], detach=True)
     container.wait()
     with pytest.raises(CourseError, match=r"reading the memory of containers(.|\n)*sees no process"):
-        measure._memory_of_containers(client, [container])
+        containers._memory_of_containers(client, [container])
 
 
 def test_a_container_that_ends_before_it_answers(client, base):
     """Its log is shown; nothing waits for two minutes."""
-    began = measure.time.monotonic()
+    began = time.monotonic()
     broken = run(client, base, ["false"], detach=True, ports={"8000/tcp": None})
     broken.wait()
     with pytest.raises(CourseError, match="it has ended; its log says"):
-        measure._first_answer("", lambda: measure._over(broken))
-    assert measure.time.monotonic() - began < 10
+        first_answer("", lambda: containers._over(broken))
+    assert time.monotonic() - began < 10
 
 
 def test_an_image_without_a_port(client, base):
@@ -112,7 +115,7 @@ def test_one_machine(capsys):
     """Every key; more of everything than a container; its snapshot answers, and shows what its memory had."""
     [row] = measure_vm(repeats=1)
     assert "measured here" in capsys.readouterr().out
-    assert row.keys() == OF_MACHINES and row["page"] == "Here I am." and row["how"] in measure.ACCELERATORS.values()
+    assert row.keys() == OF_MACHINES and row["page"] == "Here I am." and row["how"] in ACCELERATORS.values()
     assert 0 < row["resume_seconds"] < row["seconds"]
     assert 0 < row["keeper_bytes"] < row["memory_bytes"] and row["memory_bytes"] - row["keeper_bytes"] <= 128 * 2**20
     assert 30e6 < row["snapshot_bytes"] < 200e6 < 2 * row["image_bytes"] < 1e9
@@ -124,7 +127,9 @@ def test_one_machine(capsys):
 @needs_a_machine
 def test_a_machine_that_ends_before_it_answers(monkeypatch, capsys):
     """QEMU's last words stand beside the recorded rows; nothing waits for two minutes, and nothing is left."""
-    monkeypatch.setattr(measure.qemu, "command", lambda folder, *_: ["sh", "-c", f"{LISTENS % folder}; echo burnt >&2"])
+    monkeypatch.setattr(
+        machines.qemu, "command", lambda folder, *_: ["sh", "-c", f"{LISTENS % folder}; echo burnt >&2"]
+    )
     assert "recorded" in measure_vm()[0]["how"]
     assert "QEMU has ended: burnt" in capsys.readouterr().out and left_behind() == []
 
@@ -137,7 +142,7 @@ def test_an_interrupt_leaves_no_machine(monkeypatch):
         assert len(left_behind()) >= 2
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(measure, "_first_answer", interrupted)
+    monkeypatch.setattr(machines, "first_answer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         measure_vm(instances=(2,))
     assert left_behind() == []
@@ -146,8 +151,8 @@ def test_an_interrupt_leaves_no_machine(monkeypatch):
 @needs_a_machine
 def test_as_many_machines_as_memory_is_free_for(monkeypatch):
     """Numbers that do not fit are left out; one row's cost is its quotient."""
-    monkeypatch.setattr(measure, "_free_memory", lambda: 500 * 2**20)
-    monkeypatch.setattr(measure, "SETTLE", 0)
+    monkeypatch.setattr(machines, "_free_memory", lambda: 500 * 2**20)
+    monkeypatch.setattr(machines, "SETTLE", 0)
     [row] = measure_vm(instances=(1, 2, 4))
     assert row.keys() == OF_NUMBERS and row["instances"] == 1 and row["each_bytes"] == row["bytes"]
 
@@ -185,8 +190,8 @@ def test_a_machine_that_fails(monkeypatch, capsys):
     def failing(*_):
         raise CourseError("QEMU says no")
 
-    monkeypatch.setattr(measure, "_hindrance", lambda memory: None)
-    monkeypatch.setattr(measure, "_machines", failing)
+    monkeypatch.setattr(machines, "_hindrance", lambda memory: None)
+    monkeypatch.setattr(machines, "_machines", failing)
     assert "recorded" in measure_vm()[0]["how"] and "since: QEMU says no" in capsys.readouterr().out
 
 
@@ -194,23 +199,23 @@ def test_a_machine_that_fails(monkeypatch, capsys):
     ("module", "name", "value", "said"),
     [
         (sys, "platform", "darwin", "needs Linux on x86-64, and this is darwin"),
-        (measure.platform, "machine", lambda: "aarch64", "this is linux on aarch64"),
-        (measure, "_free_memory", lambda: 200e6, "200 MB of memory are free, and a machine takes 302"),
+        (machines.platform, "machine", lambda: "aarch64", "this is linux on aarch64"),
+        (machines, "_free_memory", lambda: 200e6, "200 MB of memory are free, and a machine takes 302"),
     ],
 )
 def test_hindrances(monkeypatch, module, name, value, said):
     """Another system, another processor, no room."""
     monkeypatch.setattr(saved, "missing", lambda build: [])
     monkeypatch.setattr(module, name, value)
-    assert said in measure._hindrance(128)
+    assert said in machines._hindrance(128)
 
 
 def test_missing_packages_of_an_ordinary_user(monkeypatch):
     """They are told the command to type."""
     monkeypatch.setattr(saved, "missing", lambda build: ["qemu-utils"])
-    monkeypatch.setattr(measure.apt, "available", lambda: True)
+    monkeypatch.setattr(machines.apt, "available", lambda: True)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert "sudo apt-get update && sudo apt-get install --yes qemu-utils" in measure._hindrance(128)
+    assert "sudo apt-get update && sudo apt-get install --yes qemu-utils" in machines._hindrance(128)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +244,7 @@ def test_free_memory(tmp_path, files, free):
         path.write_text(text + "\n")
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:   2000000 kB\n")
-    assert measure._free_memory(tmp_path) == free
+    assert machines._free_memory(tmp_path) == free
 
 
 def test_the_parts_of_a_memory():
@@ -248,13 +253,13 @@ def test_the_parts_of_a_memory():
         "7f00-7f80 rw-p 0 00:00 0\nSize:   131072 kB\nRss: 900 kB\nPss:   800 kB\nPss_Dirty: 5 kB\n"
         "5500-5600 r-xp 0 fe:00 7  /usr/bin/qemu\nSize:   8000 kB\nRss: 50 kB\nPss:   25 kB\nPss_Dirty: 0 kB\n"
     )
-    assert measure._parts_of_memory(smaps, 128) == (825 * 1024, 800 * 1024)
-    assert measure._parts_of_memory(smaps, 64)[1] == 800 * 1024 and measure._parts_of_memory(smaps, 256)[1] == 0
+    assert machines._parts_of_memory(smaps, 128) == (825 * 1024, 800 * 1024)
+    assert machines._parts_of_memory(smaps, 64)[1] == 800 * 1024 and machines._parts_of_memory(smaps, 256)[1] == 0
 
 
 def test_the_sum_is_the_kernels():
     """Of this very process."""
-    total, guest = measure._memory_of_machine(os.getpid(), 10**6)
+    total, guest = machines._memory_of_machine(os.getpid(), 10**6)
     whole = int(re.search(r"^Pss:\s+(\d+)", Path("/proc/self/smaps_rollup").read_text(), re.MULTILINE)[1]) * 1024
     assert guest == 0 and abs(total - whole) < 0.05 * whole
 
@@ -262,5 +267,5 @@ def test_the_sum_is_the_kernels():
 def test_the_cost_of_one_more():
     """The slope of the line of least squares; a quotient where there is but one row."""
     rows = [{"instances": n, "bytes": 50 + 10 * n} for n in (1, 2, 4)]
-    assert measure._slope(rows, "bytes") == pytest.approx(10)
-    assert measure._slope([{"instances": 2, "bytes": 30}], "bytes") == 15
+    assert _slope(rows, "bytes") == pytest.approx(10)
+    assert _slope([{"instances": 2, "bytes": 30}], "bytes") == 15

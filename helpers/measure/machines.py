@@ -1,8 +1,7 @@
-"""What one more container costs, and one more virtual machine: seconds, memory, disk; rows for ``draw``."""
+"""What one more virtual machine costs: the course's own, with a web server and no engine; or what it cost elsewhere."""
 
 import contextlib
 import datetime
-import http.client
 import json
 import mmap
 import os
@@ -15,184 +14,21 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
-import docker
-
-from helpers import apt, engine
-from helpers.containers import _host, _tail, run
+from helpers import apt
 from helpers.errors import CourseError, message
-from helpers.images import size
 from helpers.machines import keys, qemu, saved
+from helpers.measure.rows import ACCELERATORS, PATIENCE, density, first_answer, spread
 
 MEMORY = 128  # MB that a machine is given: the least that its kernel and system start with
 AROUND = 160  # MB that QEMU takes beside that, at most
 INSTANCES = (1, 2, 4, 8)
 SETTLE = 2  # seconds after the answer: what was needed only to start is given back
-PATIENCE = 120  # seconds for a first answer
 LARGE = 4e8  # bytes of a disk, compressed, that would take minutes to convert
 RECORDED = Path(__file__).with_name("recorded.json")
-TOOLS = "course/debian:bookworm-slim"  # has perl, which reads /proc
-MEMORY_OF = Path(__file__).with_name("memory_of.pl")
-ACCELERATORS = {"tcg": "emulated (TCG)", "kvm": "with KVM"}
 HYPERVISORS = ("tcg", "kvm", "hvf", "whpx")  # QEMU's own emulation, and those of Linux, macOS, Windows
 ENGINE_PROGRAMS = "/usr/bin/docker* /usr/bin/containerd* /usr/bin/ctr /usr/bin/crun /usr/sbin/dockerd"
-
-
-def measure_container(client, image, repeats=5, instances=None):
-    """
-    Return what one more container of an image costs, which serves a page on the port that it exposes: one row.
-
-    Keys: ``name``; ``how`` (where the engine is in the course's own machine); ``page`` (its answer); ``seconds``,
-    ``least_seconds``, ``most_seconds`` (from the order to the first answer: median and extremes of ``repeats``);
-    ``memory_bytes`` (PSS of its processes, its keeper and the forwarder of its port), ``keeper_bytes`` (the last two);
-    ``image_bytes``, ``instance_bytes`` (what it has written), ``kernel`` (the release seen inside), ``own_kernel``.
-    With ``instances``, such as ``(1, 2, 4, 8)``, a row for each number, for ``plot_density``: ``name``, ``how``,
-    ``instances``, ``bytes``, ``keeper_bytes``, ``keeper`` (its name), and the fitted costs of one more, ``each_bytes``
-    and ``keeper_each_bytes``.
-    Memory is read by a container that sees the engine's processes. SDK calls: ``client.containers.run``,
-    ``client.api.containers(size=True)``, ``client.info``, ``image.history``.
-
-    Raises:
-        CourseError: the image exposes no port, nothing answered, or this engine does not let its memory be read.
-
-    Example::
-
-        rows = measure_container(client, client.images.get("course/answer"))
-    """
-    port = _port(image)
-    if instances:
-        return _container_density(client, image, port, instances)
-    times = []
-    for _ in range(repeats):
-        with contextlib.ExitStack() as stack:
-            began = time.monotonic()
-            container, page = _start_container(client, image, port, stack)
-            times.append(time.monotonic() - began)
-            if len(times) == repeats:
-                facts = _facts_of_container(client, image, container)
-    return [{"name": "container", "how": _how_of(client), "page": page, **_spread(times), **facts}]
-
-
-def _facts_of_container(client, image, container):
-    own, keeper = _memory_of_containers(client, [container])
-    listed = client.api.containers(filters={"id": container.id}, size=True)
-    release = _tool(client, ["uname", "-r"]).strip()
-    return {
-        "memory_bytes": own + keeper,
-        "keeper_bytes": keeper,
-        "image_bytes": size(image),
-        "instance_bytes": listed[0].get("SizeRw") or 0,
-        "kernel": release,
-        "own_kernel": release != client.info()["KernelVersion"],
-    }
-
-
-def _port(image):
-    exposed = image.attrs["Config"].get("ExposedPorts")
-    if not exposed:
-        remedy = "write EXPOSE into its Dockerfile, or take course/answer"
-        raise CourseError(message("measuring a container of an image", "it exposes no port to ask", remedy))
-    return next(iter(exposed))
-
-
-def _how_of(client):
-    accelerator = saved.accelerator() if engine.vm.is_ours(client) else None
-    return f"inside a machine, {ACCELERATORS[accelerator]}" if accelerator else ""
-
-
-def _spread(times):
-    return {"seconds": statistics.median(times), "least_seconds": min(times), "most_seconds": max(times)}
-
-
-def _start_container(client, image, port, stack):
-    """Start a container that goes away with the stack; return it, and the page that it has answered with."""
-    container = run(client, image, detach=True, ports={port: None})
-    stack.callback(_remove, container)
-    container.reload()
-    bindings = container.attrs["NetworkSettings"]["Ports"].get(port)
-    address = f"http://{_host(client)}:{bindings[0]['HostPort']}" if bindings else ""
-    return container, _first_answer(address, lambda: _over(container))
-
-
-def _over(container):
-    """Return why a container cannot answer any more, or nothing."""
-    container.reload()
-    return "" if container.status == "running" else f"it has ended; its log says {_tail(container)}"
-
-
-def _remove(container):
-    with contextlib.suppress(docker.errors.NotFound):
-        container.remove(force=True, v=True)
-
-
-def _first_answer(address, over):
-    """Ask an address until it answers, and return the page; raise CourseError once ``over()`` says why none will."""
-    ask = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
-    began = time.monotonic()
-    while True:
-        waited = time.monotonic() - began
-        try:
-            with ask(address, timeout=max(0.3, 0.05 * waited)) as answer:  # QEMU's ports open before the guest listens
-                return answer.read().decode(errors="replace").strip()
-        except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: no address
-            said = over() if waited > 1 else ""
-            if said or waited > PATIENCE:
-                tried = "waiting for the first answer"
-                raise CourseError(message(tried, said or error, "close other programs, then try again")) from None
-        time.sleep(0.01)
-
-
-def _container_density(client, image, port, instances):
-    rows, running = [], []
-    with contextlib.ExitStack() as stack:
-        for count in instances:
-            running += [_start_container(client, image, port, stack)[0] for _ in range(count - len(running))]
-            own, keeper = _memory_of_containers(client, running)
-            rows.append({"instances": count, "bytes": own + keeper, "keeper_bytes": keeper})
-    return _density("container", _how_of(client), "its keeper and forwarder", rows)
-
-
-def _density(name, how, keeper, rows):
-    """Return rows with what they have in common: the name, and what one more costs."""
-    common = {"name": name, "how": how, "keeper": keeper}
-    each = {f"{part}each_bytes": _slope(rows, f"{part}bytes") for part in ("", "keeper_")}
-    return [{**common, **row, **each} for row in rows]
-
-
-def _slope(rows, column):
-    """Return what one more costs: the slope of the line of least squares, or the quotient where there is one row."""
-    counts, values = [row["instances"] for row in rows], [row[column] for row in rows]
-    return statistics.linear_regression(counts, values).slope if len(rows) > 1 else values[0] / counts[0]
-
-
-def _memory_of_containers(client, containers):
-    """Return bytes of PSS of the containers' own processes, and of what the engine keeps around them."""
-    for container in containers:
-        container.reload()
-    networks = [container.attrs["NetworkSettings"]["Networks"].values() for container in containers]
-    addresses = [next(iter(network), {}).get("IPAddress", "") for network in networks]
-    pids = [container.attrs["State"]["Pid"] for container in containers]
-    arguments = [f"{pid}={address}" for pid, address in zip(pids, addresses, strict=True)]
-    own, keeper = _tool(client, ["perl", "-e", MEMORY_OF.read_text(), *arguments]).split()
-    return int(own), int(keeper)
-
-
-def _tool(client, command):
-    """Return what a command prints in a container that sees the engine's processes."""
-    try:
-        client.images.get(TOOLS)
-    except docker.errors.ImageNotFound:
-        remedy = 'base_image(client, "debian:bookworm-slim")'
-        raise CourseError(message("reading the memory of containers", f"{TOOLS} is not here", remedy)) from None
-    options = {"pid_mode": "host", "userns_mode": "host", "network_mode": "none", "cap_add": ["SYS_PTRACE"]}
-    try:
-        said = run(client, TOOLS, command, security_opt=["apparmor=unconfined"], remove=True, **options)
-    except docker.errors.DockerException as error:
-        remedy = "an engine that lets a container see its processes (pid_mode='host') is needed here"
-        raise CourseError(message("reading the memory of containers", error, remedy)) from error
-    return said.decode()
 
 
 def measure_vm(memory=MEMORY, repeats=3, instances=None, disk="qcow2"):
@@ -278,12 +114,12 @@ def _machines(memory, repeats, instances, disk):
             with contextlib.ExitStack() as stack:
                 began = time.monotonic()
                 machine = _power_on(base, disk, memory, stack)
-                page = _first_answer(machine["address"], machine["over"])
+                page = first_answer(machine["address"], machine["over"])
                 times.append(time.monotonic() - began)
                 if len(times) == repeats:
                     facts = _facts_of_machine(machine, memory, stack)
                     facts |= _facts_of_snapshot(machine, memory, repeats) if disk == "qcow2" else {}
-    return [{"name": "virtual machine", "how": how, "page": page, **_spread(times), **facts}]
+    return [{"name": "virtual machine", "how": how, "page": page, **spread(times), **facts}]
 
 
 def _converted(base, disk, stack):
@@ -414,7 +250,7 @@ def _resumed(disk, state, memory):
     with contextlib.ExitStack() as stack:
         began = time.monotonic()
         machine = _power_on(disk, "qcow2", memory, stack, state)
-        _first_answer(machine["address"], machine["over"])
+        first_answer(machine["address"], machine["over"])
         return time.monotonic() - began
 
 
@@ -438,13 +274,13 @@ def _machine_density(how, base, disk, memory, instances, stack):
     for count in (count for count in instances if count <= max(_room(memory), 1)):
         more = [_power_on(base, disk, memory, stack) for _ in range(count - len(running))]
         for machine in more:
-            _first_answer(machine["address"], machine["over"])
+            first_answer(machine["address"], machine["over"])
         running += more
         time.sleep(SETTLE)
         taken = [_memory_of_machine(machine["process"].pid, memory) for machine in running]
         total, guest = (sum(column) for column in zip(*taken, strict=True))
         rows.append({"instances": count, "bytes": total, "keeper_bytes": total - guest})
-    return _density("virtual machine", how, "QEMU itself", rows)
+    return density("virtual machine", how, "QEMU itself", rows)
 
 
 def _recorded(memory, instances, disk, why):
@@ -464,7 +300,7 @@ def record():
 
     Example::
 
-        python -c "from helpers.measure import record; record()"
+        python -c "from helpers.measure.machines import record; record()"
     """
     ways = ((MEMORY, "qcow2"), (512, "qcow2"), (MEMORY, "vmdk"))
     rows = {f"{memory} {disk}": _machines(memory, 3, None, disk) for memory, disk in ways}

@@ -1,0 +1,138 @@
+"""What one more container costs; its memory is read by a container that sees the engine's processes."""
+
+import contextlib
+import time
+from pathlib import Path
+
+import docker
+
+from helpers import engine
+from helpers.containers import _host, _tail, run
+from helpers.errors import CourseError, message
+from helpers.images import size
+from helpers.machines import saved
+from helpers.measure.rows import ACCELERATORS, density, first_answer, spread
+
+TOOLS = "course/debian:bookworm-slim"  # has perl, which reads /proc
+MEMORY_OF = Path(__file__).with_name("memory_of.pl")
+
+
+def measure_container(client, image, repeats=5, instances=None):
+    """
+    Return what one more container of an image costs, which serves a page on the port that it exposes: one row.
+
+    Keys: ``name``; ``how`` (where the engine is in the course's own machine); ``page`` (its answer); ``seconds``,
+    ``least_seconds``, ``most_seconds`` (from the order to the first answer: median and extremes of ``repeats``);
+    ``memory_bytes`` (PSS of its processes, its keeper and the forwarder of its port), ``keeper_bytes`` (the last two);
+    ``image_bytes``, ``instance_bytes`` (what it has written), ``kernel`` (the release seen inside), ``own_kernel``.
+    With ``instances``, such as ``(1, 2, 4, 8)``, a row for each number, for ``plot_density``: ``name``, ``how``,
+    ``instances``, ``bytes``, ``keeper_bytes``, ``keeper`` (its name), and the fitted costs of one more, ``each_bytes``
+    and ``keeper_each_bytes``.
+    Memory is read by a container that sees the engine's processes. SDK calls: ``client.containers.run``,
+    ``client.api.containers(size=True)``, ``client.info``, ``image.history``.
+
+    Raises:
+        CourseError: the image exposes no port, nothing answered, or this engine does not let its memory be read.
+
+    Example::
+
+        rows = measure_container(client, client.images.get("course/answer"))
+    """
+    port = _port(image)
+    if instances:
+        return _container_density(client, image, port, instances)
+    times = []
+    for _ in range(repeats):
+        with contextlib.ExitStack() as stack:
+            began = time.monotonic()
+            container, page = _start_container(client, image, port, stack)
+            times.append(time.monotonic() - began)
+            if len(times) == repeats:
+                facts = _facts_of_container(client, image, container)
+    return [{"name": "container", "how": _how_of(client), "page": page, **spread(times), **facts}]
+
+
+def _facts_of_container(client, image, container):
+    own, keeper = _memory_of_containers(client, [container])
+    listed = client.api.containers(filters={"id": container.id}, size=True)
+    release = _tool(client, ["uname", "-r"]).strip()
+    return {
+        "memory_bytes": own + keeper,
+        "keeper_bytes": keeper,
+        "image_bytes": size(image),
+        "instance_bytes": listed[0].get("SizeRw") or 0,
+        "kernel": release,
+        "own_kernel": release != client.info()["KernelVersion"],
+    }
+
+
+def _port(image):
+    exposed = image.attrs["Config"].get("ExposedPorts")
+    if not exposed:
+        remedy = "write EXPOSE into its Dockerfile, or take course/answer"
+        raise CourseError(message("measuring a container of an image", "it exposes no port to ask", remedy))
+    return next(iter(exposed))
+
+
+def _how_of(client):
+    accelerator = saved.accelerator() if engine.vm.is_ours(client) else None
+    return f"inside a machine, {ACCELERATORS[accelerator]}" if accelerator else ""
+
+
+def _start_container(client, image, port, stack):
+    """Start a container that goes away with the stack; return it, and the page that it has answered with."""
+    container = run(client, image, detach=True, ports={port: None})
+    stack.callback(_remove, container)
+    container.reload()
+    bindings = container.attrs["NetworkSettings"]["Ports"].get(port)
+    address = f"http://{_host(client)}:{bindings[0]['HostPort']}" if bindings else ""
+    return container, first_answer(address, lambda: _over(container))
+
+
+def _over(container):
+    """Return why a container cannot answer any more, or nothing."""
+    container.reload()
+    return "" if container.status == "running" else f"it has ended; its log says {_tail(container)}"
+
+
+def _remove(container):
+    with contextlib.suppress(docker.errors.NotFound):
+        container.remove(force=True, v=True)
+
+
+def _container_density(client, image, port, instances):
+    rows, running = [], []
+    with contextlib.ExitStack() as stack:
+        for count in instances:
+            running += [_start_container(client, image, port, stack)[0] for _ in range(count - len(running))]
+            own, keeper = _memory_of_containers(client, running)
+            rows.append({"instances": count, "bytes": own + keeper, "keeper_bytes": keeper})
+    return density("container", _how_of(client), "its keeper and forwarder", rows)
+
+
+def _memory_of_containers(client, containers):
+    """Return bytes of PSS of the containers' own processes, and of what the engine keeps around them."""
+    for container in containers:
+        container.reload()
+    networks = [container.attrs["NetworkSettings"]["Networks"].values() for container in containers]
+    addresses = [next(iter(network), {}).get("IPAddress", "") for network in networks]
+    pids = [container.attrs["State"]["Pid"] for container in containers]
+    arguments = [f"{pid}={address}" for pid, address in zip(pids, addresses, strict=True)]
+    own, keeper = _tool(client, ["perl", "-e", MEMORY_OF.read_text(), *arguments]).split()
+    return int(own), int(keeper)
+
+
+def _tool(client, command):
+    """Return what a command prints in a container that sees the engine's processes."""
+    try:
+        client.images.get(TOOLS)
+    except docker.errors.ImageNotFound:
+        remedy = 'base_image(client, "debian:bookworm-slim")'
+        raise CourseError(message("reading the memory of containers", f"{TOOLS} is not here", remedy)) from None
+    options = {"pid_mode": "host", "userns_mode": "host", "network_mode": "none", "cap_add": ["SYS_PTRACE"]}
+    try:
+        said = run(client, TOOLS, command, security_opt=["apparmor=unconfined"], remove=True, **options)
+    except docker.errors.DockerException as error:
+        remedy = "an engine that lets a container see its processes (pid_mode='host') is needed here"
+        raise CourseError(message("reading the memory of containers", error, remedy)) from error
+    return said.decode()

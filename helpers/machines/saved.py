@@ -203,7 +203,7 @@ def _fill(work, disk, number, notebooks):
     from helpers.machines import images
 
     with uml.engine(work, disk, work / f"session-{number}", cpu=sorted(os.sched_getaffinity(0))[number]) as client:
-        images.fill(client, notebooks)
+        images.fill(client, notebooks, images.ELSEWHERE if number else ())
 
 
 def _room_for_two():

@@ -33,7 +33,7 @@ def version():
     return re.search(r"version ([\d.]+)", said)[1]
 
 
-def command(folder, machine, role, memory, cpus, accelerator="tcg", disk=None, incoming=None, forwards=()):
+def command(folder, machine, role, memory, cpus, accelerator="tcg", disk=None, incoming=None, forwards=(), layers=None):
     """
     Return the command line of one virtual machine.
 
@@ -50,6 +50,8 @@ def command(folder, machine, role, memory, cpus, accelerator="tcg", disk=None, i
         "-append", f"{KERNEL_OPTIONS} course.role={role}",
         "-drive", f"if=none,id=disk,file={disk},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device", "virtio-blk-pci,drive=disk",
+        *(["-drive", f"if=none,id=layers,file={layers},format=raw,readonly=on",
+           "-device", "virtio-blk-pci,drive=layers"] if layers else []),
         "-netdev", f"user,id=net{forwarding}", "-device", "virtio-net-pci,netdev=net,romfile=",
         "-device", "virtio-rng-pci", "-device", "virtio-balloon-pci,free-page-reporting=on",
         "-device", "vmgenid,guid=auto",

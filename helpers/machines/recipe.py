@@ -23,8 +23,8 @@ NOT_NEEDED = (
 )  # fmt: skip
 DISK = "16G"  # as much as the guest may fill; the file holds only what was written
 MODULES = (
-    "arch", "crypto", "lib", "mm", "net/802", "net/bridge", "net/core", "net/ipv4", "net/ipv6", "net/llc",
-    "net/netfilter", "fs/overlayfs", "drivers/block/virtio_blk*", "drivers/block/zram", "drivers/char/hw_random",
+    "arch", "crypto", "fs/overlayfs", "fs/squashfs", "lib", "mm", "net/802", "net/bridge", "net/core", "net/ipv4",
+    "net/ipv6", "net/llc", "net/netfilter", "drivers/block/virtio_blk*", "drivers/block/zram", "drivers/char/hw_random",
     "drivers/net/dummy*", "drivers/net/ipvlan", "drivers/net/macvlan*", "drivers/net/net_failover*",
     "drivers/net/veth*", "drivers/net/virtio_net*", "drivers/net/vxlan", "drivers/virtio/virtio_balloon*",
 )  # fmt: skip
@@ -32,6 +32,7 @@ FILES = {
     "init": "usr/sbin/init",
     "engine": "usr/sbin/engine",
     "merge": "usr/sbin/merge",
+    "squash": "usr/sbin/squash",
     "runtime": "usr/bin/runtime",
     "setkey": "usr/bin/setkey",
     "session": "usr/bin/session",

@@ -65,7 +65,9 @@ def recipe_hash():
 
 def state_key():
     """Return what a saved state is tied to: the disk, QEMU's version and command line, the accelerator."""
-    command = qemu.command(Path("-"), Path("-"), "engine", MEMORY, CPUS, accelerator(), "-")
+    command = qemu.command(
+        Path("-"), Path("-"), "engine", MEMORY, CPUS, accelerator(), "-", layers="layers" if layers() else None
+    )
     said = json.dumps([command, qemu.version(), _record("disk")])
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
@@ -89,7 +91,8 @@ def _boots_with_kvm(seconds=10):
     """Try whether the machine's own init says hello in time: KVM can be listed and still not run a guest."""
     with tempfile.TemporaryDirectory(prefix="docker-course-") as work:
         session = Path(work)
-        disk = overlay(folder() / "plain.qcow2", session / "disk.qcow2")
+        base = next(disk for disk in (folder() / "disk.qcow2", folder() / "plain.qcow2") if disk.exists())
+        disk = overlay(base, session / "disk.qcow2")
         process = qemu.start(qemu.command(session, folder(), "web", 256, 1, "kvm", disk), session)
         deadline = time.monotonic() + seconds
         try:
@@ -123,6 +126,11 @@ def _fingerprint(path, known=None):
         return known
     with path.open("rb") as file:
         return [facts.st_size, facts.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+
+
+def layers():
+    """Return the file with the layers of the engine's images, or None where it has none."""
+    return folder() / "layers.squashfs" if "layers.squashfs" in _record("disk").get("files", ()) else None
 
 
 def problem(name="disk"):
@@ -189,11 +197,11 @@ def _build(why):
         parts = images.PARTS if len(disks) == 2 else [[name for part in images.PARTS for name in part]]
         with ProcessPoolExecutor(len(parts), get_context("fork")) as pool:
             list(pool.map(_fill, [work] * len(parts), disks, range(len(parts)), parts))
-        with uml.engine(work, disks[0], work / "session", other=disks[-1] if disks[1:] else None) as client:
+        other, squashed = disks[1] if disks[1:] else None, work / "layers.squashfs"
+        with uml.engine(work, disks[0], work / "session", other=other, layers=squashed) as client:
             images.fill(client, images.rest())
-        disks[0].rename(work / "disk.img")
-        _convert(work / "disk.img", work / "disk.qcow2", *COMPRESSED)
-        _install("disk", work, ("disk.qcow2",))
+        _convert(disks[0], work / "disk.qcow2", *COMPRESSED)
+        _install("disk", work, ("disk.qcow2", "layers.squashfs"))
     (folder() / "plain.json").unlink()
     (folder() / "plain.qcow2").unlink()
 
@@ -241,7 +249,7 @@ def _write_record(name, files):
 def boot(session, disk, role="engine", memory=MEMORY, cpus=CPUS, forwards=(), incoming=None):
     """Start a machine; return ``(process, monitor)``."""
     session.mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = qemu.command(session, folder(), role, memory, cpus, accelerator(), disk, incoming, forwards)
+    command = qemu.command(session, folder(), role, memory, cpus, accelerator(), disk, incoming, forwards, layers())
     process = qemu.start(command, session)
     try:
         return process, qemu.Monitor(session, process)

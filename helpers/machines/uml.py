@@ -21,17 +21,20 @@ from helpers.machines import keys, qemu, recipe
 
 SUITE = "bookworm"  # its kernel is the newest that runs on every supported system
 MEMORY = 1536  # MB
+LAYERS = 4 << 30  # bytes that the layers of all images take at most, compressed
 LIBRARIES = "lib/x86_64-linux-gnu"
-COPY = (
-    "bin/cp",
-    *(f"{LIBRARIES}/{name}" for name in ("ld-linux-x86-64.so.2", "libc.so.6", "libselinux.so.1")),
-    *(f"usr/{LIBRARIES}/{name}" for name in ("libacl.so.1", "libattr.so.1", "libpcre2-8.so.0")),
+SQUASH = (  # a program of bookworm, and its libraries, for the guest
+    "usr/bin/mksquashfs",
+    *(f"{LIBRARIES}/{name}" for name in ("ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libpthread.so.0")),
+    *(f"{LIBRARIES}/{name}" for name in ("libz.so.1", "liblzma.so.5", "liblzo2.so.2")),
+    *(f"usr/{LIBRARIES}/{name}" for name in ("liblz4.so.1", "libzstd.so.1")),
 )
 ENGINE = "engine --iptables=false --bridge=none"  # dockerd calls iptables some 70 times, which takes 20 seconds
 HALT = """
 kill $(cat /run/docker.pid 2>/dev/null) && while [ -e /run/docker.pid ]; do sleep 0.1; done
 kill $(pidof containerd) && while pidof containerd; do sleep 0.1; done
 killall stunnel
+%s
 fstrim /
 sync
 mount -o remount,ro / || { echo u > /proc/sysrq-trigger; sleep 1; grep -q " / ext4 ro" /proc/mounts; }
@@ -39,35 +42,39 @@ mount -o remount,ro / || { echo u > /proc/sysrq-trigger; sleep 1; grep -q " / ex
 
 
 def unpack(folder):
-    """Put the kernel ``linux.uml`` and a disk with its modules, and what ``merge`` copies with, into a folder."""
+    """Put the kernel ``linux.uml`` and a disk with its modules, and what ``squash`` needs, into a folder."""
     with_it = folder / "uml"
-    options = ["--mode=chrootless", "--variant=extract", "--include=user-mode-linux,coreutils"]
+    options = ["--mode=chrootless", "--variant=extract", "--include=user-mode-linux,squashfs-tools"]
     command = ["mmdebstrap", *options, *bootstrap.keyring(), SUITE, str(with_it), *bootstrap.sources(SUITE)]
     bootstrap.run(command, "unpacking User-Mode Linux")
     shutil.move(with_it / "usr/bin/linux.uml", folder)
     home = next((with_it / "usr/lib/uml/modules").iterdir())
     recipe.keep_modules(home)
     (home / "tools").mkdir()
-    for name in COPY:
+    for name in SQUASH:
         shutil.copy(with_it / name, home / "tools")
     recipe.file_system(home, folder / "modules.img", "200M")
     shutil.rmtree(with_it)
 
 
 @contextlib.contextmanager
-def engine(kernels, disk, session, cpu=None, other=None):
+def engine(kernels, disk, session, cpu=None, other=None, layers=None):
     """
     Give a client on the engine of a machine; in the end, halt it, and all that was made is on its disk.
 
-    With ``other``, a disk with another engine's images, these are copied first.
+    With ``other``, a disk with another engine's images, it has these too. With ``layers``, a file, the layers of all
+    images go there in the end, as a file system of its own.
     """
     port = keys.free_port()
-    disks = [disk, kernels / "modules.img", *([other] if other else [])]
+    if layers:
+        with layers.open("wb") as file:
+            file.truncate(LAYERS)
+    disks = {"ubd0": disk, "ubd1r": kernels / "modules.img", "ubd2": layers, "ubd3r": other}
     machine = Machine(kernels, disks, session, ((port, keys.INSIDE),), cpu)
     try:
         machine.control.wait_until_ready()
         if other:
-            _merge(machine.control)
+            _merge(machine.control, "/dev/ubdd")
         machine.control(ENGINE)
         qemu.wait_for_engine(machine.control, machine.process)
         keys.hand_over(machine.control, keys.make(session))
@@ -76,15 +83,19 @@ def engine(kernels, disk, session, cpu=None, other=None):
         client = keys.client(session, port)
         client.api.build = functools.partial(client.api.build, network_mode="host")  # there is no other network
         yield client
-        machine.control(HALT)
+        machine.control(HALT % ("squash /dev/ubdc || exit 1" if layers else ""))
     finally:
         machine.end()
+    if layers:
+        with layers.open("r+b") as file:
+            file.seek(40)  # where squashfs says how many bytes it is long
+            file.truncate(-(-int.from_bytes(file.read(8), "little") // 4096) * 4096)
 
 
-def _merge(control):
-    """Copy the images on the machine's third disk to its first; the names of images are those of both."""
+def _merge(control, other):
+    """Have the engine know the images on another disk; the names of images are those of both."""
     names = "/var/lib/docker/image/overlay2/repositories.json"
-    here, there = (json.loads(line)["Repositories"] for line in control("merge /dev/ubdc").splitlines())
+    here, there = (json.loads(line)["Repositories"] for line in control(f"merge {other}").splitlines())
     both = {name: {**there.get(name, {}), **here.get(name, {})} for name in {**here, **there}}
     control(f"cat > {names} <<'END'\n{json.dumps({'Repositories': both})}\nEND")
 
@@ -106,7 +117,7 @@ class Machine:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[network.fileno()],
             )  # fmt: skip
         pinned = ["taskset", "--cpu-list", str(cpu)] if cpu is not None else []
-        units = [f"ubd{n}{'r' if n else ''}={disk}" for n, disk in enumerate(disks)]  # only the first is written to
+        units = [f"{unit}={disk}" for unit, disk in disks.items() if disk]  # the guest has /dev/ubda, and so on
         with (session / "console").open("w") as log:
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *pinned, str(kernels / "linux.uml"), f"mem={MEMORY}M", *units,
@@ -123,12 +134,15 @@ class Machine:
         self.control = qemu.Control(control, seconds=600)
 
     def end(self):
-        """End at once, with the processes that play the guest's."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        """End at once, with the processes that play the guest's; one of them holds the disk."""
         self.network.kill()
-        self.process.wait()
         self.network.wait()
+        deadline = time.monotonic() + 10
+        with contextlib.suppress(ProcessLookupError):
+            while time.monotonic() < deadline:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+                time.sleep(0.05)
 
 
 def _pair():

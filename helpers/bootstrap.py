@@ -29,7 +29,8 @@ def debian(client, tag):
         tar = Path(folder) / "root.tar"
         command = [
             *_mmdebstrap(), "--variant=apt", f"--include={','.join(_includes(suite))}", f"--hook-dir={MERGED_USR}",
-            f"--customize-hook={SLIM.read_text()}", '--aptopt=Acquire::Languages "none"',
+            f"--customize-hook={SLIM.read_text()}",
+            "--skip=cleanup/apt/lists", '--aptopt=Acquire::Languages "none"',
             *keyring(), suite, str(tar), *sources(suite),
         ]  # fmt: skip
         run(command, f"making {tag}")

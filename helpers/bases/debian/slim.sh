@@ -11,6 +11,10 @@ END
 echo 'Acquire::GzipIndexes "true";' > "$1"/etc/apt/apt.conf.d/docker-gzip-indexes
 rm -f "$1"/var/cache/apt/*.bin
 
+# No package lists. (mmdebstrap would have apt do this, which runs the hooks above: not without a chroot.)
+find "$1"/var/lib/apt/lists -type f ! -name lock -delete
+rm -rf "$1"/var/lib/apt/lists/auxfiles
+
 # A mirror that stalls ends a build after some minutes, not never.
 cat > "$1"/etc/apt/apt.conf.d/docker-course-timeouts <<'END'
 Acquire::http::Timeout "30";

@@ -185,7 +185,7 @@ def _build_plain(why):
 def _build(why):
     from helpers.machines import images
 
-    print(f"building the notebooks' images on the virtual machine ({why}): a quarter of an hour, once", flush=True)
+    print(f"building the notebooks' images on the virtual machine ({why}): some twenty minutes, once", flush=True)
     with _workshop("disk") as work:
         uml.unpack(work)
         disks = [work / "first.img", work / "second.img"][: 2 if _room_for_two() else 1]

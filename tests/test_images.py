@@ -328,6 +328,21 @@ class TestHostSettings:
         image, said = host_settings.layer_on(client, base, "course/debian:bookworm-slim")
         assert image.id == base.id and "no certificates or pip settings" in said
 
+    def test_are_those_of_the_virtual_machine_in_it(self, client, base, monkeypatch):
+        """There, the layer that was made with the machine is taken, whatever this computer has now."""
+        from helpers import host_settings
+        from helpers.engine import vm
+
+        tag = f"course/{secrets.token_hex(4)}"
+        base.tag(f"{tag}-host")
+        monkeypatch.setattr(vm, "is_ours", lambda client: True)
+        monkeypatch.setattr(host_settings, "certificate_bundle", lambda: pytest.fail("looked for"))
+        try:
+            image, said = host_settings.layer_on(client, base, tag)
+        finally:
+            client.images.remove(f"{tag}-host")
+        assert image == base and "made this virtual machine" in said
+
     def test_a_password_stays_out(self, monkeypatch):
         """An index address with a password is left out, and counted."""
         from helpers import host_settings

@@ -60,8 +60,9 @@ def test_input_ends(client, base):
     """A container with stdin_open reads what is sent, and sees its end."""
     container = run(client, base, ["wc", "-l"], detach=True, stdin_open=True)
     stdin = container.attach_socket(params={"stdin": True, "stream": True})
-    stdin._sock.sendall(b"one\ntwo\n")
-    stdin._sock.shutdown(socket.SHUT_WR)
+    stdin = getattr(stdin, "_sock", stdin)  # over TLS the SDK returns Python's own socket
+    stdin.sendall(b"one\ntwo\n")
+    stdin.shutdown(socket.SHUT_WR)
     assert container.wait(timeout=30)["StatusCode"] == 0
     assert container.logs() == b"2\n"
 

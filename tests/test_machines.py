@@ -294,7 +294,7 @@ def test_another_user_cannot_use_the_engine(home):
         ("saved.shutil.which = lambda *a, **k: None; vm.os.geteuid = lambda: 1000; vm.apt.available = lambda: True",
          "apt-get install --yes qemu-system-x86 qemu-utils zstd"),
         ("vm.platform.machine = lambda: 'aarch64'", "needs Linux on x86-64; this is linux on aarch64"),
-        ("vm._free_memory = lambda: 10**8", "close other programs"),
+        ("vm.free_memory = lambda: 10**8", "close other programs"),
     ],
     ids=["disk full", "package missing", "another architecture", "no memory"],
 )  # fmt: skip

@@ -151,7 +151,7 @@ def test_an_interrupt_leaves_no_machine(monkeypatch):
 @needs_a_machine
 def test_as_many_machines_as_memory_is_free_for(monkeypatch):
     """Numbers that do not fit are left out; one row's cost is its quotient."""
-    monkeypatch.setattr(machines, "_free_memory", lambda: 500 * 2**20)
+    monkeypatch.setattr(machines, "free_memory", lambda: 500 * 2**20)
     monkeypatch.setattr(machines, "SETTLE", 0)
     [row] = measure_vm(instances=(1, 2, 4))
     assert row.keys() == OF_NUMBERS and row["instances"] == 1 and row["each_bytes"] == row["bytes"]
@@ -200,7 +200,7 @@ def test_a_machine_that_fails(monkeypatch, capsys):
     [
         (sys, "platform", "darwin", "needs Linux on x86-64, and this is darwin"),
         (machines.platform, "machine", lambda: "aarch64", "this is linux on aarch64"),
-        (machines, "_free_memory", lambda: 200e6, "200 MB of memory are free, and a machine takes 302"),
+        (machines, "free_memory", lambda: 200e6, "200 MB of memory are free, and a machine takes 302"),
     ],
 )
 def test_hindrances(monkeypatch, module, name, value, said):
@@ -216,35 +216,6 @@ def test_missing_packages_of_an_ordinary_user(monkeypatch):
     monkeypatch.setattr(machines.apt, "available", lambda: True)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "sudo apt-get update && sudo apt-get install --yes qemu-utils" in machines._hindrance(128)
-
-
-@pytest.mark.parametrize(
-    ("files", "free"),
-    [
-        ({}, 2_000_000 * 1024),
-        ({"memory.max": "max", "memory.current": "5", "memory.stat": "inactive_file 1"}, 2_000_000 * 1024),
-        ({"memory.max": "900", "memory.current": "500", "memory.stat": "file 7\ninactive_file 100"}, 500),
-        ({"memory.max": "900", "memory.current": "990", "memory.stat": "inactive_file 0"}, 0),
-        (
-            {
-                "memory/memory.limit_in_bytes": "700",
-                "memory/memory.usage_in_bytes": "100",
-                "memory/memory.stat": "inactive_file 0",
-            },
-            600,
-        ),
-    ],
-    ids=["no limit", "max", "version 2", "over it", "version 1"],
-)
-def test_free_memory(tmp_path, files, free):
-    """The least of what the computer has left and what the container may take, without cached files."""
-    for name, text in files.items():
-        path = tmp_path / "sys/fs/cgroup" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n")
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:   2000000 kB\n")
-    assert machines._free_memory(tmp_path) == free
 
 
 def test_the_parts_of_a_memory():

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from helpers.engine import shared
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
 from helpers.machines import keys, qemu, saved
+from helpers.memory import free_memory
 
 PID = "supervisor.pid"
 RESUMES = 5  # after a crash, so often at most, in one session
@@ -109,17 +109,11 @@ def check(install=False):
     if free < wanted:
         said = f"{free / 1e9:.1f} GB free in {saved.folder()}, and the virtual machine takes {wanted / 1e9:.0f} GB"
         raise Unavailable("failed", said, "free some disk space, or set XDG_STATE_HOME to a folder on another disk")
-    if not address() and (memory := _free_memory()) < saved.SESSION_MEMORY:
+    if not address() and (memory := free_memory()) < saved.SESSION_MEMORY:
         said = (
             f"{memory / 1e9:.1f} GB of memory free, and the virtual machine takes {saved.SESSION_MEMORY / 1e9:.1f} GB"
         )
         raise Unavailable("failed", said, "close other programs")
-
-
-def _free_memory():
-    """Return how many bytes of memory new programs may take."""
-    text = Path("/proc/meminfo").read_text()
-    return int(re.search(r"MemAvailable:\s+(\d+)", text)[1]) * 1024
 
 
 def prospect():

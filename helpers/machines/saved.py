@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from helpers import state
 from helpers.apt import SYSTEM_PROGRAMS
 from helpers.errors import CourseError, message
 from helpers.machines import keys, qemu, recipe, uml
+from helpers.memory import free_memory
 from helpers.state import Lock
 
 MEMORY = 1024  # MB
@@ -216,9 +216,7 @@ def _fill(work, disk, number, notebooks):
 
 def _room_for_two():
     """Return whether two engines can work at the same time: processors, and memory for both."""
-    text = Path("/proc/meminfo").read_text()
-    available = int(re.search(r"MemAvailable:\s+(\d+)", text)[1]) * 1024
-    return len(os.sched_getaffinity(0)) > 1 and available > 2.5 * uml.MEMORY * 2**20
+    return len(os.sched_getaffinity(0)) > 1 and free_memory() > 2.5 * uml.MEMORY * 2**20
 
 
 @contextlib.contextmanager

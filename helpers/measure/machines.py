@@ -20,6 +20,7 @@ from helpers import apt
 from helpers.errors import CourseError, message
 from helpers.machines import keys, qemu, saved
 from helpers.measure.rows import ACCELERATORS, PATIENCE, density, first_answer, spread
+from helpers.memory import free_memory
 
 MEMORY = 128  # MB that a machine is given: the least that its kernel and system start with
 AROUND = 160  # MB that QEMU takes beside that, at most
@@ -72,7 +73,7 @@ def _hindrance(memory):
         except CourseError as error:
             return str(error)
     if not _room(memory):
-        free, need = _free_memory() / 1e6, _need(memory) / 1e6
+        free, need = free_memory() / 1e6, _need(memory) / 1e6
         return (
             f"{free:.0f} MB of memory are free, and a machine takes {need:.0f}, with a fifth left; close other programs"
         )
@@ -81,24 +82,12 @@ def _hindrance(memory):
 
 def _room(memory):
     """Return how many machines the free memory is enough for, with a fifth left."""
-    return int(0.8 * _free_memory() / _need(memory))
+    return int(0.8 * free_memory() / _need(memory))
 
 
 def _need(memory):
     """Return bytes that a machine takes at most while it starts: of memory that it is given it touches a part."""
     return (AROUND + MEMORY + max(0, memory - MEMORY) // 8) * 2**20
-
-
-def _free_memory(root=Path("/")):
-    """Return bytes of memory that new programs may take, on this computer and in the container that this may be."""
-    meminfo = (root / "proc/meminfo").read_text()
-    free = [int(re.search(r"MemAvailable:\s+(\d+)", meminfo)[1]) * 1024]
-    for names in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        with contextlib.suppress(OSError, ValueError):  # ValueError: "max", which is none
-            limit, used = (int((root / "sys/fs/cgroup" / name).read_text()) for name in names)
-            stat = (root / "sys/fs/cgroup" / names[1]).with_name("memory.stat").read_text()
-            free.append(limit - used + int(re.search(r"^inactive_file (\d+)", stat, re.MULTILINE)[1]))
-    return max(min(free), 0)
 
 
 def _machines(memory, repeats, instances, disk):

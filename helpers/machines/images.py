@@ -2,10 +2,12 @@
 
 import ast
 import contextlib
+import functools
 import io
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
@@ -25,7 +27,7 @@ PARTS = (
      "09_third_practical", "08_distroless"),
 )  # fmt: skip
 ELSEWHERE = {"08_distroless": ("course/web",)}  # images of a notebook of the second part that the first one makes
-BASES = ("debian:bookworm-slim",)  # what both parts begin with
+BASES = ("debian:bookworm-slim", "debian:trixie-slim")  # made first, at the same time
 
 
 class Builder:
@@ -38,10 +40,11 @@ class Builder:
         return mock.MagicMock(name=name)
 
 
-def bases(client, names):
-    """Put base images on an engine, plain and with this computer's settings for the network."""
-    for name in names:
-        base_image(client, name, with_host_settings=True)
+def bases(client):
+    """Put base images on an engine, the first of them also with this computer's settings for the network."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(functools.partial(base_image, client), BASES))
+    base_image(client, BASES[0], with_host_settings=True)
 
 
 def rest():

@@ -18,15 +18,17 @@ PACKAGES = (
 )  # fmt: skip
 NOT_NEEDED = (
     "usr/bin/containerd-shim", "usr/bin/containerd-shim-runc-v1", "usr/bin/ctr", "usr/bin/perl*", "usr/bin/openssl",
-    "usr/include", "usr/lib/udev", "usr/lib/systemd", "usr/lib/x86_64-linux-gnu/perl*", "usr/share/[!c]*",
-    "usr/share/c[!a]*", "boot/System.map*", "boot/config*",
+    "usr/include", "usr/lib/udev", "usr/lib/systemd", "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/lib/x86_64-linux-gnu/*perl*", "usr/lib/x86_64-linux-gnu/systemd", "usr/lib/x86_64-linux-gnu/libcrun.a",
+    "usr/lib/x86_64-linux-gnu/libdb-*", "usr/share/[!c]*", "usr/share/c[!a]*", "boot/System.map*", "boot/config*",
 )  # fmt: skip
 DISK = "16G"  # as much as the guest may fill; the file holds only what was written
 MODULES = (
-    "arch", "crypto", "fs/overlayfs", "fs/squashfs", "lib", "mm", "net/802", "net/bridge", "net/core", "net/ipv4",
-    "net/ipv6", "net/llc", "net/netfilter", "drivers/block/virtio_blk*", "drivers/block/zram", "drivers/char/hw_random",
-    "drivers/net/dummy*", "drivers/net/ipvlan", "drivers/net/macvlan*", "drivers/net/net_failover*",
-    "drivers/net/veth*", "drivers/net/virtio_net*", "drivers/net/vxlan", "drivers/virtio/virtio_balloon*",
+    "arch/x86/crypto", "crypto", "fs/overlayfs", "fs/squashfs", "lib", "mm", "net/802", "net/bridge", "net/core",
+    "net/ipv4", "net/ipv6", "net/llc", "net/netfilter", "drivers/block/virtio_blk*", "drivers/block/zram",
+    "drivers/char/hw_random", "drivers/net/dummy*", "drivers/net/ipvlan", "drivers/net/macvlan*",
+    "drivers/net/net_failover*", "drivers/net/veth*", "drivers/net/virtio_net*", "drivers/net/vxlan",
+    "drivers/virtio/virtio_balloon*",
 )  # fmt: skip
 FILES = {
     "init": "usr/sbin/init",

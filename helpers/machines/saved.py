@@ -26,7 +26,7 @@ CPUS = 2
 BUILD_SPACE = 6e9  # bytes of disk that building takes for a while
 SESSION_SPACE = 1e9
 SESSION_MEMORY = 1.1e9
-COMPRESSED = ("-O", "qcow2", "-c", "-o", "compression_type=zstd")
+COMPRESSED = ("-O", "qcow2", "-c", "-o", "compression_type=zstd,cluster_size=256k")
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
@@ -191,7 +191,7 @@ def _build(why):
         disks = [work / "first.img", work / "second.img"][: 2 if _room_for_two() else 1]
         _convert(folder() / "plain.qcow2", disks[0], "-O", "raw")
         with uml.engine(work, disks[0], work / "session") as client:
-            images.bases(client, images.BASES)
+            images.bases(client)
         for disk in disks[1:]:
             subprocess.run(["cp", "--sparse=always", disks[0], disk], check=True)
         parts = images.PARTS if len(disks) == 2 else [[name for part in images.PARTS for name in part]]
@@ -288,7 +288,7 @@ def save(target):
             _settle(work, control, port)
             monitor("stop")
             monitor.line("migrate_set_parameter max-bandwidth 100G")
-            monitor("migrate", uri=f"exec:zstd -q -3 -T2 -o {shlex.quote(str(work / 'state.zst'))}")
+            monitor("migrate", uri=f"exec:zstd -q -6 -T2 -o {shlex.quote(str(work / 'state.zst'))}")
             if monitor.wait("query-migrate", ("completed", "failed"), 120) == "failed":
                 raise qemu.Refused(message("saving the virtual machine", "QEMU says: failed", "free disk space?"))
             monitor("quit")

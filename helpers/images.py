@@ -300,17 +300,16 @@ def compressed_size(image):
 
         compressed_size(image)
     """
-    known = state.folder() / "compressed"
-    known.mkdir(exist_ok=True)
-    record = known / image.id.removeprefix("sha256:")
-    if not record.exists():
-        gzip, count = zlib.compressobj(6, wbits=31), 0
-        with progress(total=size(image), desc="compressing", unit="B", unit_scale=True) as bar:
-            for chunk in image.save():
-                count += len(gzip.compress(chunk))
-                bar.update(len(chunk))
-        record.write_text(str(count + len(gzip.flush())))
-    return int(record.read_text())
+    return state.once("compressed", image, lambda: _compressed_size(image))
+
+
+def _compressed_size(image):
+    gzip, count = zlib.compressobj(6, wbits=31), 0
+    with progress(total=size(image), desc="compressing", unit="B", unit_scale=True) as bar:
+        for chunk in image.save():
+            count += len(gzip.compress(chunk))
+            bar.update(len(chunk))
+    return count + len(gzip.flush())
 
 
 def remember(image_ids):

@@ -6,6 +6,7 @@ import tarfile
 
 import docker
 
+from helpers import state
 from helpers.containers import labels
 from helpers.images import size
 from helpers.progress import progress
@@ -28,12 +29,16 @@ def contents(image):
 
     Keys: ``files``, ``bytes``, ``executables``, ``setuid`` (programs that run as their owner, often root), ``shells``
     (names), ``packages`` (Debian packages). The image is never started: a container of it is created, exported as a
-    tar archive and removed. SDK calls: ``client.api.create_container``, ``client.api.export``.
+    tar archive and removed. Remembered by image id. SDK calls: ``client.api.create_container``, ``client.api.export``.
 
     Example::
 
         contents(image)["packages"]
     """
+    return state.once("contents", image, lambda: _contents(image))
+
+
+def _contents(image):
     whole = size(image)
     row = {"files": 0, "bytes": 0, "executables": 0, "setuid": 0, "shells": set(), "packages": 0}
     with progress(total=whole, desc="reading", unit="B", unit_scale=True) as bar:

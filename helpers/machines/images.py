@@ -16,8 +16,8 @@ from helpers import servers
 from helpers.images import base_image, build
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-# All other public names are left out. "compare" remembers compressed sizes, which would take minutes under emulation.
-MADE = ("connect", "server", "base_image", "build", "size", "layers", "labels", "compare")
+# All other public names are left out. "compare" and "contents" remember what would take minutes under emulation.
+MADE = ("connect", "server", "base_image", "build", "size", "layers", "labels", "compare", "contents")
 
 
 # What the web app is built on, and what the calculator is: two engines make them at the same time.

@@ -14,11 +14,15 @@ start() {
     until docker info >/dev/null 2>&1; do sleep 0.05; done
 }
 
+answers() { # CURL'S-ARGUMENTS
+    curl --silent --max-time 5 --output /dev/null "$@"
+}
+
 watch() { # WHO CURL'S-ARGUMENTS
     who=$1 before=""
     shift
     while [ ! -e /tmp/over ]; do
-        curl --silent --max-time 1 --output /dev/null "$@" && said=answers || said=silent
+        answers "$@" && said=answers || said=silent
         [ "$said" = "$before" ] || echo "$(date +%s.%N) $who $said"
         before=$said
         sleep 0.1
@@ -35,17 +39,20 @@ start "$@"
 docker rm --force plain always >/dev/null 2>&1
 docker run --detach --stop-signal KILL --name plain --publish 8001:8000 answer >/dev/null
 docker run --detach --stop-signal KILL --name always --publish 8002:8000 --restart always answer >/dev/null
-watch daemon --unix-socket /run/docker.sock http://docker/_ping &
-watch plain "http://$(hostname -i):8001" &
-watch always "http://$(hostname -i):8002" &
+plain="http://$(hostname -i):8001" always="http://$(hostname -i):8002"
+until answers "$plain" && answers "$always"; do sleep 0.1; done
+watch daemon --unix-socket /run/docker.sock http://docker/_ping & watchers=$!
+watch plain "$plain" & watchers="$watchers $!"
+watch always "$always" & watchers="$watchers $!"
 sleep 1
 pkill "-$signal" -x dockerd
 while pgrep -x dockerd >/dev/null; do sleep 0.05; done
-sleep 2
+sleep 4
 start "$@"
+until answers "$always"; do sleep 0.1; done
 sleep 2
 touch /tmp/over
-sleep 1.5
+wait $watchers
 docker rm --force plain always >/dev/null 2>&1
 pkill -x dockerd
 while pgrep -x dockerd >/dev/null; do sleep 0.05; done

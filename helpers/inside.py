@@ -35,16 +35,15 @@ def contents(image):
 
         contents(image)["packages"]
     """
-    return state.once("contents", image, lambda: _contents(image))
+    with progress(total=size(image), desc="reading", unit="B", unit_scale=True) as bar:
+        return state.once("contents", image, lambda: _contents(image, bar))
 
 
-def _contents(image):
-    whole = size(image)
+def _contents(image, bar):
     row = {"files": 0, "bytes": 0, "executables": 0, "setuid": 0, "shells": set(), "packages": 0}
-    with progress(total=whole, desc="reading", unit="B", unit_scale=True) as bar:
-        for member, read in _members(image):
-            bar.update(member.size)
-            _count(row, member, read)
+    for member, read in _members(image):
+        bar.update(member.size)
+        _count(row, member, read)
     return {**row, "shells": sorted(row["shells"])}
 
 

@@ -22,7 +22,9 @@ def once(kind, image, compute):
     record = folder() / kind / image.id.removeprefix("sha256:")
     if not record.exists():
         record.parent.mkdir(exist_ok=True)
-        record.write_text(json.dumps(compute()))
+        unfinished = record.with_suffix(f".{os.getpid()}")  # another process may ask the same, and reads all or nothing
+        unfinished.write_text(json.dumps(compute()))
+        unfinished.rename(record)
     return json.loads(record.read_text())
 
 

@@ -1,7 +1,7 @@
 """
 User-Mode Linux: the machine's disk under a kernel that is an ordinary program, to build images on it.
 
-Nothing is emulated, so that installing packages takes a fifth of the time that it takes in QEMU without KVM; but its
+Nothing is emulated, so that installing packages takes a quarter of the time that it takes in QEMU without KVM; but its
 state cannot be saved. The same disk is booted with QEMU afterwards.
 """
 

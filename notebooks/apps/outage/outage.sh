@@ -3,56 +3,60 @@
 #
 #     outage.sh SIGNAL [OPTIONS OF dockerd]
 #
-# Starts a daemon and two containers of the image "answer", "plain" and "always" (with --restart always). Ends the
-# daemon by the signal, starts it again. Meanwhile it asks each of them ten times a second, and writes a line whenever
-# the answer changes: SECONDS WHO answers|silent
+# Starts a daemon and two containers of the image "answer", "plain" and "always" (with --restart always), or takes those
+# of an earlier play with the same options. Ends the daemon by the signal, starts it again. Meanwhile it asks each of
+# them ten times a second, and writes a line whenever the answer changes: SECONDS WHO answers|silent
 signal=$1
 shift
+# No networks: the containers take the server's own, so that nothing but their end makes them silent.
+options=(--bridge=none --iptables=false "$@")
+declare -A address=([daemon]="--unix-socket /run/docker.sock docker/_ping" [plain]=localhost:8001 [always]=localhost:8002)
+
+answers() { # WHO
+    curl --silent --max-time 5 --output /dev/null ${address[$1]}
+}
 
 start() {
-    dockerd "$@" >>/var/log/dockerd.log 2>&1 &
-    until docker info >/dev/null 2>&1; do sleep 0.05; done
+    dockerd "${options[@]}" >>/var/log/dockerd.log 2>&1 &
+    until answers daemon; do sleep 0.05; done
 }
 
-answers() { # CURL'S-ARGUMENTS
-    curl --silent --max-time 5 --output /dev/null "$@"
+end() { # SIGNAL
+    pkill "-$1" -x dockerd
+    while pgrep -x dockerd >/dev/null; do sleep 0.05; done
 }
 
-watch() { # WHO CURL'S-ARGUMENTS
-    who=$1 before=""
-    shift
+serve() { # NAME PORT OPTIONS OF docker run
+    name=$1 port=$2
+    shift 2
+    docker start "$name" || docker run --detach --network host --stop-signal KILL --name "$name" "$@" answer \
+        /busybox httpd -f -p "$port" -h /www
+    until answers "$name"; do sleep 0.1; done
+}
+
+watch() { # WHO
+    before=""
     while [ ! -e /tmp/over ]; do
-        answers "$@" && said=answers || said=silent
-        [ "$said" = "$before" ] || echo "$(date +%s.%N) $who $said"
+        answers "$1" && said=answers || said=silent
+        [ "$said" = "$before" ] || echo "$(date +%s.%N) $1 $said"
         before=$said
         sleep 0.1
     done
-    echo "$(date +%s.%N) $who end"
+    echo "$(date +%s.%N) $1 end"
 }
 
 # An earlier play that was interrupted may still go on.
 for old in $(pgrep -x outage.sh); do [ "$old" = $$ ] || kill "$old" 2>/dev/null; done
-pkill -x dockerd
-while pgrep -x dockerd >/dev/null; do sleep 0.05; done
 rm -f /tmp/over
-start "$@"
-docker rm --force plain always >/dev/null 2>&1
-docker run --detach --stop-signal KILL --name plain --publish 8001:8000 answer >/dev/null
-docker run --detach --stop-signal KILL --name always --publish 8002:8000 --restart always answer >/dev/null
-plain="http://$(hostname -i):8001" always="http://$(hostname -i):8002"
-until answers "$plain" && answers "$always"; do sleep 0.1; done
-watch daemon --unix-socket /run/docker.sock http://docker/_ping & watchers=$!
-watch plain "$plain" & watchers="$watchers $!"
-watch always "$always" & watchers="$watchers $!"
+pgrep -xf "dockerd ${options[*]}" >/dev/null || { end TERM; start; }
+serve plain 8001 >/dev/null 2>&1
+serve always 8002 --restart always >/dev/null 2>&1
+for who in daemon plain always; do watch $who & watchers+=" $!"; done
 sleep 1
-pkill "-$signal" -x dockerd
-while pgrep -x dockerd >/dev/null; do sleep 0.05; done
+end "$signal"
 sleep 4
-start "$@"
-until answers "$always"; do sleep 0.1; done
+start
+until answers always; do sleep 0.1; done
 sleep 2
 touch /tmp/over
 wait $watchers
-docker rm --force plain always >/dev/null 2>&1
-pkill -x dockerd
-while pgrep -x dockerd >/dev/null; do sleep 0.05; done

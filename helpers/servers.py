@@ -11,8 +11,6 @@ from helpers.images import base_image, build
 
 HELLO = "hello-world"
 READY = """
-mount -o remount,rw /proc/sys
-test -d /sys/fs/cgroup/systemd || mount -o remount,rw /sys/fs/cgroup
 timeout 60 sh -c 'until systemctl list-units >/dev/null 2>&1; do sleep 0.1; done; systemctl is-system-running --wait'
 """
 
@@ -63,6 +61,7 @@ def start(client, image, network):
             client,
             image,
             detach=True,
+            tty=True,  # systemd tells its troubles to a terminal only
             hostname="server",
             network=network.name,
             volumes=volumes,

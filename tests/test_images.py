@@ -18,6 +18,7 @@ import pytest
 from tqdm import tqdm
 
 from helpers import base_image, build, compare, contents, layers, run, size, url
+from helpers.engine import dockerd
 from helpers.errors import CourseError
 from helpers.images import compressed_size
 
@@ -170,7 +171,11 @@ class TestPull:
 
 
 class empty_engine:
-    """An engine without images and without a network of its own, for the time of a with block."""
+    """
+    An engine without images, for the time of a with block.
+
+    It has a bridge of its own: one that is told to have none deletes docker0, which may be another engine's.
+    """
 
     def __init__(self, folder, settings, **variables):
         self.folder, self.settings, self.variables = Path(folder), settings, variables
@@ -178,12 +183,13 @@ class empty_engine:
     def __enter__(self):
         """Start it."""
         address = f"unix://{self.folder}/docker.sock"
+        subprocess.run(["ip", "link", "add", "name", dockerd.bridge(), "type", "bridge"], check=True)
         config = {
             "data-root": str(self.folder / "data"),
             "exec-root": str(self.folder / "exec"),
             "pidfile": str(self.folder / "pid"),
             "hosts": [address],
-            "bridge": "none",
+            "bridge": dockerd.bridge(),
             "iptables": False,
             "ip-forward": False,
             "ip-masq": False,
@@ -209,6 +215,7 @@ class empty_engine:
         self.dockerd.terminate()
         self.dockerd.wait(30)
         self.log.close()
+        subprocess.run(["ip", "link", "delete", dockerd.bridge()], check=True)
 
 
 class TestBootstrap:

@@ -5,7 +5,8 @@
 #
 # Starts a daemon and two containers of the image "answer", "plain" and "always" (with --restart always), or takes those
 # of an earlier play with the same options. Ends the daemon by the signal, starts it again. Meanwhile it asks each of
-# them ten times a second, and writes a line whenever the answer changes: SECONDS WHO answers|silent
+# them ten times a second, and writes a line whenever the answer changes: SECONDS WHO answers|silent. The daemon has a
+# line more, when it is started again: SECONDS daemon starting
 signal=$1
 shift
 # No networks: the containers take the server's own, so that nothing but their end makes them silent.
@@ -55,6 +56,7 @@ for who in daemon plain always; do watch $who & watchers+=" $!"; done
 sleep 1
 end "$signal"
 sleep 4
+echo "$(date +%s.%N) daemon starting"
 start
 until answers always; do sleep 0.1; done
 sleep 2

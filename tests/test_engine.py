@@ -68,6 +68,25 @@ def test_two_engines_have_two_bridges(state_homes):
     assert first.wait(30) == 0
 
 
+def test_its_bridge_keeps_out_of_the_network_of_a_stopped_engine(state_home):
+    """An engine that had a network, and finds it taken by the docker0 that another one left, moves to the next one."""
+    code = """
+        import ipaddress
+        client, _ = engine.find("dockerd")
+        first, = client.networks.get("bridge").attrs["IPAM"]["Config"]
+        dockerd.stop()
+        network = ipaddress.ip_network(first["Subnet"])
+        subprocess.run(["ip", "link", "add", "name", "docker0", "type", "bridge"], check=True)
+        subprocess.run(["ip", "address", "add", f"{network[1]}/{network.prefixlen}", "dev", "docker0"], check=True)
+        subprocess.run(["ip", "link", "set", "docker0", "up"], check=True)
+        client, _ = engine.find("dockerd")
+        second, = client.networks.get("bridge").attrs["IPAM"]["Config"]
+        print(network.overlaps(ipaddress.ip_network(second["Subnet"])))
+    """
+    done = apart.python(code, XDG_STATE_HOME=state_home)
+    assert done.stdout.split() == ["False"], done.stderr
+
+
 def test_the_private_engine_ends_after_a_killed_process(state_home):
     """After kill -9, one that comes at once has an engine; and where nobody comes, the engine ends all the same."""
     keeper = subprocess.Popen(apart.command("sys.stdin.read()"), env=apart.variables({}), stdin=subprocess.PIPE)

@@ -1,11 +1,11 @@
 """A private dockerd on Linux, as root: own data, own socket, own bridge, all under the course's state folder."""
 
 import contextlib
+import ipaddress
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +26,7 @@ KEPT_SETTINGS = (
     "default-address-pools",
     "storage-driver",
 )
+USUAL_POOLS = [{"base": f"172.{number}.0.0/16", "size": 16} for number in range(17, 32)]  # the engine's own default
 
 
 def folder():
@@ -115,9 +116,10 @@ def _start(path):
     if len(str(path)) > 80:  # containerd's are 26 longer, and 107 is the most
         raise Unavailable("failed", f"{path} is too long for a Unix socket", "set XDG_STATE_HOME to a shorter folder")
     here = folder()
-    has_bridge = shutil.which("ip") and _add_bridge()
+    kept = _settings_of_this_machine()
+    has_bridge = shutil.which("ip") and _add_bridge(kept.get("default-address-pools", USUAL_POOLS))
     settings = {
-        **_settings_of_this_machine(),
+        **kept,
         "data-root": str(here / "data"),
         "exec-root": str(here / "exec"),
         "pidfile": str(here / "docker.pid"),
@@ -168,12 +170,31 @@ def bridge():
     return f"course-{zlib.crc32(str(folder()).encode()):08x}"  # 15 signs, as many as the kernel takes
 
 
-def _add_bridge():
-    if bridge() in (name for _, name in socket.if_nameindex()):
-        return True
-    return (
-        subprocess.run(["ip", "link", "add", "name", bridge(), "type", "bridge"], capture_output=True).returncode == 0
-    )
+def _add_bridge(pools):
+    """Add the bridge, with an address in a network that leads nowhere yet; return whether it could be added."""
+    _delete_bridge()  # of an engine that was killed
+    file = folder() / "address"
+    last = file.read_text() if file.exists() else None
+    address = _free_address(pools, last)
+    if address != last:  # else the engine would go back to the network that it remembers
+        shutil.rmtree(folder() / "data" / "network", ignore_errors=True)
+    commands = [["ip", "link", "add", "name", bridge(), "type", "bridge"]]
+    if address:
+        file.write_text(address)
+        commands.append(["ip", "address", "add", address, "dev", bridge()])
+    return all(subprocess.run(command, capture_output=True).returncode == 0 for command in commands)
+
+
+def _free_address(pools, last):
+    """Return an address in the last or the first network where no route of this computer leads, or None."""
+    shown = subprocess.run(["ip", "-json", "-4", "route"], capture_output=True, text=True).stdout
+    taken = [ipaddress.ip_network(route["dst"]) for route in json.loads(shown or "[]") if route["dst"] != "default"]
+    networks = [ipaddress.ip_interface(last).network] if last else []
+    for pool in pools:
+        if ":" not in pool["base"]:
+            networks += ipaddress.ip_network(pool["base"]).subnets(new_prefix=pool["size"])
+    free = (network for network in networks if not any(network.overlaps(other) for other in taken))
+    return next((f"{network[1]}/{network.prefixlen}" for network in free), None)
 
 
 def _delete_bridge():

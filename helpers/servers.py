@@ -1,5 +1,6 @@
 """A fresh server to practise on: Debian with systemd, played by a container."""
 
+import re
 import secrets
 
 import docker
@@ -10,9 +11,7 @@ from helpers.errors import CourseError, explain, message
 from helpers.images import base_image, build
 
 HELLO = "hello-world"
-READY = """
-timeout 60 sh -c 'until systemctl list-units >/dev/null 2>&1; do sleep 0.1; done; systemctl is-system-running --wait'
-"""
+READY = "until systemctl list-units >/dev/null 2>&1; do sleep 0.1; done; systemctl is-system-running --wait"
 
 
 def server(client):
@@ -96,11 +95,12 @@ def wait(machine):
     said = machine.logs(tail=5).decode(errors="replace").strip()
     if machine.status == "running":
         try:
-            said = machine.exec_run(["sh", "-c", READY]).output.decode(errors="replace").strip()
+            said = machine.exec_run(["timeout", "60", "sh", "-c", READY]).output.decode(errors="replace").strip()
         except docker.errors.APIError as error:  # it ended meanwhile
             said = error.explanation
         if said.endswith(("running", "degraded")):
             return
+    said = re.sub(r"\x1b\[[\d;]*m", "", said)  # systemd writes in colours
     raise CourseError(message("starting a server with systemd", said or "it ended at once", _advice()))
 
 

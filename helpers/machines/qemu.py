@@ -12,10 +12,15 @@ import time
 from helpers.errors import CourseError, message
 
 PROGRAM = "qemu-system-x86_64"
-KERNEL_OPTIONS = (  # norandmaps: what TCG has translated of a program is of use the next time that it runs
+KERNEL_OPTIONS = (
     "root=/dev/vda console=hvc0 quiet mitigations=off apparmor=0 audit=0 tsc=reliable panic=-1 8250.nr_uarts=0 "
-    "norandmaps"
+    # what TCG has translated of a program is of use the next time that it runs
+    "norandmaps "
+    # what costs more under TCG than it is worth here: setting timers, clearing memory twice, large pages, other models
+    # of security than Docker's
+    "highres=off nowatchdog init_on_alloc=0 transparent_hugepage=never hardened_usercopy=off psi=0 lsm=capability"
 )
+CPU = {"tcg": "max,erms=off,fsrm=off", "kvm": "host"}  # TCG copies byte by byte what these two have a processor copy
 CACHE_OF_TRANSLATIONS = {"engine": 192, "web": 48}  # MB of host memory at most, for what TCG has translated
 
 
@@ -45,7 +50,7 @@ def command(folder, machine, role, memory, cpus, accelerator="tcg", disk=None, i
     return [
         PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "docker-course",
         "-machine", "q35", "-accel", tcg if accelerator == "tcg" else accelerator,
-        "-cpu", "max" if accelerator == "tcg" else "host", "-smp", str(cpus), "-m", f"{memory}M",
+        "-cpu", CPU[accelerator], "-smp", str(cpus), "-m", f"{memory}M",
         "-kernel", str(machine / "vmlinuz"), "-initrd", str(machine / "initrd"),
         "-append", f"{KERNEL_OPTIONS} course.role={role}",
         "-drive", f"if=none,id=disk,file={disk},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",

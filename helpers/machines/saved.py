@@ -22,7 +22,7 @@ from helpers.memory import free_memory
 from helpers.state import Lock
 
 MEMORY = 1024  # MB
-CPUS = 2
+CPUS = {"tcg": 1, "kvm": 2}  # under emulation, two processors spend a third of their time on waiting for each other
 BUILD_SPACE = 6e9  # bytes of disk that building takes for a while
 SESSION_SPACE = 1e9
 SESSION_MEMORY = 1.1e9
@@ -66,7 +66,14 @@ def recipe_hash():
 def state_key():
     """Return what a saved state is tied to: the disk, QEMU's version and command line, the accelerator."""
     command = qemu.command(
-        Path("-"), Path("-"), "engine", MEMORY, CPUS, accelerator(), "-", layers="layers" if layers() else None
+        Path("-"),
+        Path("-"),
+        "engine",
+        MEMORY,
+        CPUS[accelerator()],
+        accelerator(),
+        "-",
+        layers="layers" if layers() else None,
     )
     said = json.dumps([command, qemu.version(), _record("disk")])
     return hashlib.sha256(said.encode()).hexdigest()[:16]
@@ -244,10 +251,11 @@ def _write_record(name, files):
     (folder() / f"{name}.json").write_text(json.dumps({"recipe": recipe_hash(), "files": facts}))
 
 
-def boot(session, disk, role="engine", memory=MEMORY, cpus=CPUS, forwards=(), incoming=None):
+def boot(session, disk, forwards=(), incoming=None):
     """Start a machine; return ``(process, monitor)``."""
     session.mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = qemu.command(session, folder(), role, memory, cpus, accelerator(), disk, incoming, forwards, layers())
+    found = accelerator()
+    command = qemu.command(session, folder(), "engine", MEMORY, CPUS[found], found, disk, incoming, forwards, layers())
     process = qemu.start(command, session)
     try:
         return process, qemu.Monitor(session, process)

@@ -89,6 +89,7 @@ def _run(notebook, path):
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         extra_arguments=["--log-level=ERROR"],
+        coalesce_streams=True,  # what a cell prints is one output, however it came in
         on_cell_start=starts,
     )
     try:

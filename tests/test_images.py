@@ -18,7 +18,6 @@ import pytest
 from tqdm import tqdm
 
 from helpers import base_image, build, compare, contents, layers, run, size, url
-from helpers.engine import dockerd
 from helpers.errors import CourseError
 from helpers.images import compressed_size
 
@@ -179,17 +178,18 @@ class empty_engine:
 
     def __init__(self, folder, settings, **variables):
         self.folder, self.settings, self.variables = Path(folder), settings, variables
+        self.bridge = f"empty-{os.getpid()}"
 
     def __enter__(self):
         """Start it."""
         address = f"unix://{self.folder}/docker.sock"
-        subprocess.run(["ip", "link", "add", "name", dockerd.bridge(), "type", "bridge"], check=True)
+        subprocess.run(["ip", "link", "add", "name", self.bridge, "type", "bridge"], check=True)
         config = {
             "data-root": str(self.folder / "data"),
             "exec-root": str(self.folder / "exec"),
             "pidfile": str(self.folder / "pid"),
             "hosts": [address],
-            "bridge": dockerd.bridge(),
+            "bridge": self.bridge,
             "iptables": False,
             "ip-forward": False,
             "ip-masq": False,
@@ -215,7 +215,7 @@ class empty_engine:
         self.dockerd.terminate()
         self.dockerd.wait(30)
         self.log.close()
-        subprocess.run(["ip", "link", "delete", dockerd.bridge()], check=True)
+        subprocess.run(["ip", "link", "delete", self.bridge], check=True)
 
 
 class TestBootstrap:

@@ -83,7 +83,7 @@ class Monitor:
 
     def __init__(self, folder, process, seconds=30):
         self.socket = connect(folder / "monitor", process, seconds)
-        self.socket.settimeout(60)
+        self.socket.settimeout(180)  # it is silent while it loads or saves a state, on a busy computer
         self.file = self.socket.makefile("rw")
         self.file.readline()  # its greeting
         self("qmp_capabilities")

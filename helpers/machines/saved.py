@@ -65,18 +65,14 @@ def recipe_hash():
 
 def state_key():
     """Return what a saved state is tied to: the disk, QEMU's version and command line, the accelerator."""
-    command = qemu.command(
-        Path("-"),
-        Path("-"),
-        "engine",
-        MEMORY,
-        CPUS[accelerator()],
-        accelerator(),
-        "-",
-        layers="layers" if layers() else None,
-    )
+    command = _command(Path("-"), Path("-"), "-", layers="layers" if layers() else None)
     said = json.dumps([command, qemu.version(), _record("disk")])
     return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _command(session, machine, disk, incoming=None, forwards=(), layers=None):
+    kind = accelerator()
+    return qemu.command(session, machine, "engine", MEMORY, CPUS[kind], kind, disk, incoming, forwards, layers)
 
 
 def accelerator():
@@ -254,9 +250,7 @@ def _write_record(name, files):
 def boot(session, disk, forwards=(), incoming=None):
     """Start a machine; return ``(process, monitor)``."""
     session.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = accelerator()
-    command = qemu.command(session, folder(), "engine", MEMORY, CPUS[found], found, disk, incoming, forwards, layers())
-    process = qemu.start(command, session)
+    process = qemu.start(_command(session, folder(), disk, incoming, forwards, layers()), session)
     try:
         return process, qemu.Monitor(session, process)
     except BaseException:

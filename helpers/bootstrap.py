@@ -20,24 +20,33 @@ SLIM = BASES / "debian" / "slim.sh"
 
 def debian(client, tag):
     """Make a slim Debian image, such as ``course/debian:bookworm-slim``: apt and the essentials, as the public one."""
-    from helpers.progress import progress
+    with tempfile.TemporaryDirectory(prefix="docker-course-") as folder:
+        load(client, tag, archive(tag, Path(folder) / "root.tar"))
 
+
+def archive(tag, tar):
+    """Make the root file system of a slim Debian image as a tar archive; return its path."""
     suite = tag.rpartition(":")[2].removesuffix("-slim")
     if not shutil.which("mmdebstrap"):
         apt.install("mmdebstrap", "debian-archive-keyring", why="a base image is to be made from Debian packages")
-    with tempfile.TemporaryDirectory(prefix="docker-course-") as folder:
-        tar = Path(folder) / "root.tar"
-        command = [
-            *_mmdebstrap(), "--variant=apt", f"--include={','.join(_includes(suite))}", f"--hook-dir={MERGED_USR}",
-            f"--customize-hook={SLIM.read_text()}",
-            "--skip=cleanup/apt/lists", '--aptopt=Acquire::Languages "none"',
-            *keyring(), suite, str(tar), *sources(suite),
-        ]  # fmt: skip
-        run(command, f"making {tag}")
-        with progress(total=None, desc=f"importing {tag}"):
-            repository, _, name = tag.partition(":")
-            changes = ['CMD ["bash"]', f"LABEL {state.LABEL}=1"]
-            answer = client.api.import_image(src=str(tar), repository=repository, tag=name, changes=changes)
+    command = [
+        *_mmdebstrap(), "--variant=apt", f"--include={','.join(_includes(suite))}", f"--hook-dir={MERGED_USR}",
+        f"--customize-hook={SLIM.read_text()}",
+        "--skip=cleanup/apt/lists", '--aptopt=Acquire::Languages "none"',
+        *keyring(), suite, str(tar), *sources(suite),
+    ]  # fmt: skip
+    run(command, f"making {tag}")
+    return tar
+
+
+def load(client, tag, tar):
+    """Import a tar archive as an image that says it is the course's."""
+    from helpers.progress import progress
+
+    with progress(total=None, desc=f"importing {tag}"):
+        repository, _, name = tag.partition(":")
+        changes = ['CMD ["bash"]', f"LABEL {state.LABEL}=1"]
+        answer = client.api.import_image(src=str(tar), repository=repository, tag=name, changes=changes)
     last = json.loads(answer.strip().splitlines()[-1])
     if "error" in last:
         raise CourseError(message(f"docker import {tag}", last["error"], "free disk space? python3 -m helpers doctor"))

@@ -97,9 +97,8 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
     places = [n + 0.4 * _published(row) for n, row in enumerate(rows)]
     ends = [max(row[column], row.get(f"most_{column}") or 0) for row in rows]
     largest = max(values)
-    ticks = [_tick(row) for row in rows]
-    height = 1.8 + max(0.5, 0.19 * max(tick.count("\n") + 1 for tick in ticks)) * places[-1]
-    figure, ax = plt.subplots(figsize=(8, height), layout="constrained")
+    step = 0.76 if any(row.get("how") for row in rows) else 0.5  # as large where it was measured as where recorded
+    figure, ax = plt.subplots(figsize=(8, 1.8 + step * places[-1]), layout="constrained")
     left = _limits(ax, values, max(ends), log)
     for row, place, end in zip(rows, places, ends, strict=True):
         ax.barh(place, row[column], height=0.6, label=row["name"], **_look(row))
@@ -107,7 +106,7 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
             ax.plot([row[f"least_{column}"], end], [place, place], color="black", marker="|", linewidth=1)
         place_of_words = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
         ax.annotate(_words(row, column, largest), (max(end, left), place), **place_of_words)
-    ax.set_yticks(places, ticks)
+    ax.set_yticks(places, [_tick(row) for row in rows])
     ax.set_ylim(places[-1] + 0.5, -0.5)
     if apart := [place for row, place in zip(rows, places, strict=True) if _published(row) and place > 1]:
         ax.axhline(apart[0] - 0.7, color="#999999", linestyle=":")
@@ -130,8 +129,8 @@ def _look(row):
 
 
 def _tick(row):
-    """Return a row's name, with how it came about below."""
-    return "\n".join([row["name"], *textwrap.wrap(row.get("how") or "", 34)])
+    """Return a row's name, with how it came about below, on three lines at most."""
+    return "\n".join([row["name"], *textwrap.wrap(row.get("how") or "", 34, max_lines=3)])
 
 
 def _limits(ax, values, most, log):

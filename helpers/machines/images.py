@@ -7,12 +7,14 @@ import io
 import json
 import os
 import time
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
 import helpers
-from helpers import servers
+from helpers import bootstrap, servers
 from helpers.images import base_image, build
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -28,6 +30,7 @@ PARTS = (
 )  # fmt: skip
 ELSEWHERE = {"08_distroless": ("course/web",)}  # images of a notebook of the second part that the first one makes
 BASES = ("debian:bookworm-slim", "debian:trixie-slim")  # made first, at the same time
+REGISTRY = "https://registry-1.docker.io/v2/"
 
 
 class Builder:
@@ -40,8 +43,25 @@ class Builder:
         return mock.MagicMock(name=name)
 
 
-def bases(client):
-    """Put base images on an engine, the first of them also with this computer's settings for the network."""
+def archives(folder, pool):
+    """Begin to make the base images of Debian packages, where no registry answers; return futures of tar archives."""
+    try:
+        urllib.request.urlopen(REGISTRY, timeout=5)
+    except urllib.error.HTTPError:  # it answers, and asks who is there
+        return {}
+    except OSError:
+        return {name: pool.submit(bootstrap.archive, name, folder / f"{name}.tar") for name in BASES}
+    return {}
+
+
+def bases(client, made):
+    """
+    Put base images on an engine, the first of them also with this computer's settings for the network.
+
+    ``made`` are those of ``archives``; the others come from a registry.
+    """
+    for name, tar in made.items():
+        bootstrap.load(client, f"course/{name}", tar.result())
     with ThreadPoolExecutor() as pool:
         list(pool.map(functools.partial(base_image, client), BASES))
     base_image(client, BASES[0], with_host_settings=True)

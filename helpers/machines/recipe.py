@@ -33,8 +33,8 @@ MODULES = (
 FILES = {
     "init": "usr/sbin/init",
     "engine": "usr/sbin/engine",
+    "layers": "usr/sbin/layers",
     "merge": "usr/sbin/merge",
-    "squash": "usr/sbin/squash",
     "runtime": "usr/bin/runtime",
     "setkey": "usr/bin/setkey",
     "session": "usr/bin/session",

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -153,20 +153,14 @@ def problem(name="disk"):
 def plain():
     """Return a disk of the machine, without images or with them; made from Debian packages if need be."""
     with Lock(folder() / "build.lock"):
-        if problem() is None:
-            return folder() / "disk.qcow2"
-        if why := problem("plain"):
-            _build_plain(why)
-        return folder() / "plain.qcow2"
+        return folder() / "disk.qcow2" if problem() is None else _plain()
 
 
 def ready():
     """Build and save the machine where that has not been done yet, or has to be done anew; say so."""
-    if why := problem():
-        plain()
-        with Lock(folder() / "build.lock"):
-            _build(why)
     with Lock(folder() / "build.lock"):
+        if why := problem():
+            _build(why)
         made = folder() / f"saved-{state_key()}"
         if not (made / "state.zst").exists():
             for old in folder().glob("saved-*"):
@@ -175,14 +169,16 @@ def ready():
             save(made)
 
 
-def _build_plain(why):
-    print(f"making a virtual machine from Debian packages ({why}): half a minute, once", flush=True)
-    with _workshop("plain") as work:
-        recipe.tree(work / "root")
-        recipe.kernel(work / "root", work)
-        recipe.file_system(work / "root", work / "plain.img", recipe.DISK)
-        _convert(work / "plain.img", work / "plain.qcow2", *COMPRESSED)
-        _install("plain", work, ("plain.qcow2", "vmlinuz", "initrd"))
+def _plain():
+    if why := problem("plain"):
+        print(f"making a virtual machine from Debian packages ({why}): half a minute, once", flush=True)
+        with _workshop("plain") as work:
+            recipe.tree(work / "root")
+            recipe.kernel(work / "root", work)
+            recipe.file_system(work / "root", work / "plain.img", recipe.DISK)
+            _convert(work / "plain.img", work / "plain.qcow2", *COMPRESSED)
+            _install("plain", work, ("plain.qcow2", "vmlinuz", "initrd"))
+    return folder() / "plain.qcow2"
 
 
 def _build(why):
@@ -190,11 +186,13 @@ def _build(why):
 
     print(f"building the notebooks' images on the virtual machine ({why}): some twenty minutes, once", flush=True)
     with _workshop("disk") as work:
-        uml.unpack(work)
         disks = [work / "first.img", work / "second.img"][: 2 if _room_for_two() else 1]
-        _convert(folder() / "plain.qcow2", disks[0], "-O", "raw")
-        with uml.engine(work, disks[0], work / "session") as client:
-            images.bases(client)
+        with ThreadPoolExecutor(8) as pool:
+            kernels, archives = pool.submit(uml.unpack, work), images.archives(work, pool)
+            _convert(_plain(), disks[0], "-O", "raw")
+            kernels.result()
+            with uml.engine(work, disks[0], work / "session") as client:
+                images.bases(client, archives)
         for disk in disks[1:]:
             subprocess.run(["cp", "--sparse=always", disks[0], disk], check=True)
         parts = images.PARTS if len(disks) == 2 else [[name for part in images.PARTS for name in part]]

@@ -124,7 +124,7 @@ def prospect():
 
 def client():
     """Return a ``docker.DockerClient`` with this session's keys."""
-    return keys.client(folder(), _port())
+    return keys.client(folder(), _port(), json.loads((folder() / "ready.json").read_text())["version"])
 
 
 def _port():
@@ -168,8 +168,9 @@ def supervise():
     with (saved.folder() / "users.lock").open("w") as users:
         try:
             for turn in range(RESUMES):
-                machine, monitor = _resume(here, port, certificates)
-                _write(here / "ready.json", {"address": f"tcp://127.0.0.1:{port}", "resumed": turn})
+                machine, monitor, version = _resume(here, port, certificates)
+                ready = {"address": f"tcp://127.0.0.1:{port}", "version": version, "resumed": turn}
+                _write(here / "ready.json", ready)
                 threading.Thread(target=_forward, args=(monitor, machine), daemon=True).start()
                 while machine.poll() is None and shared.in_use(users):
                     time.sleep(0.2)
@@ -188,7 +189,7 @@ def _resume(here, port, certificates):
     """
     Resume the saved machine on a disk of its own, and make it this session's; boot it where that is refused.
 
-    ``certificates`` are made while the first one's state is loaded, and kept.
+    Return ``(process, monitor, version of the API)``. ``certificates`` are made while the state is loaded first, and kept.
     """
     for name in ("console", "control", "monitor", "disk.qcow2"):
         (here / name).unlink(missing_ok=True)
@@ -202,16 +203,17 @@ def _resume(here, port, certificates):
         machine, monitor = saved.cold(here, ((port, keys.INSIDE),))
     keys.hand_over(qemu.control(here, machine), certificates)
     deadline = time.monotonic() + 60
-    while not keys.answers(here, port):
+    while not (version := keys.answers(here, port)):
         if machine.poll() is not None or time.monotonic() > deadline:
             machine.kill()
             sys.exit(f"its engine did not answer; console: {saved.tail(here / 'console')}")
         time.sleep(0.02)
-    return machine, monitor
+    return machine, monitor, version
 
 
 def _forward(monitor, machine):
     """Open each port that a container publishes on this computer's 127.0.0.1 too, and close it with the container."""
+    time.sleep(1)  # who has waited for the engine goes first
     import docker
 
     here, opened = client(), {}

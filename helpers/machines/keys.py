@@ -1,6 +1,7 @@
 """Keys of one session: made anew each time, so that only who may read its folder may use the engine."""
 
 import os
+import re
 import socket
 import ssl
 import time
@@ -32,11 +33,11 @@ def hand_over(control, keys):
     """Give the guest its keys, the time and randomness; it opens its engine to who has the client's key."""
     randomness = "".join(f"\\{byte:03o}" for byte in os.urandom(64))
     words = {"TIME": int(time.time()), "RANDOMNESS": randomness, **keys}
-    control(" ".join(f"{name}='{value}'" for name, value in words.items()) + " session")
+    control("; ".join(f"{name}='{value}'" for name, value in words.items()) + "; . session")
 
 
-def client(folder, port):
-    """Return a ``docker.DockerClient`` with the keys in a folder."""
+def client(folder, port, version=None):
+    """Return a ``docker.DockerClient`` with the keys in a folder; where the API's version is known, it need not ask."""
     import docker
 
     from helpers.engine.running import own_authorities
@@ -44,13 +45,13 @@ def client(folder, port):
     certificate = (str(folder / "cert.pem"), str(folder / "key.pem"))
     tls = docker.tls.TLSConfig(client_cert=certificate, ca_cert=str(folder / "ca.pem"), verify=True)
     with own_authorities():
-        made = docker.DockerClient(base_url=f"tcp://127.0.0.1:{port}", tls=tls, timeout=600)
+        made = docker.DockerClient(base_url=f"tcp://127.0.0.1:{port}", version=version, tls=tls, timeout=600)
     made.api.trust_env = False
     return made
 
 
 def answers(folder, port, seconds=5):
-    """Return whether an engine answers, to who has the keys in a folder."""
+    """Return the version of its API if an engine answers, to who has the keys in a folder, or None."""
     try:
         context = ssl.create_default_context(cafile=folder / "ca.pem")
         context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
@@ -59,9 +60,10 @@ def answers(folder, port, seconds=5):
             context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
         ):
             connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
-            return b"200 OK" in connection.recv(400)
+            found = re.match(rb"HTTP/1.\d 200 OK\r\n.*?Api-Version: ([\d.]+)", connection.recv(400), re.DOTALL)
+            return found and found[1].decode()
     except OSError:
-        return False
+        return None
 
 
 def free_port():

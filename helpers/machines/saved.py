@@ -288,7 +288,7 @@ def save(target):
             _settle(work, control, port)
             monitor("stop")
             monitor.line("migrate_set_parameter max-bandwidth 100G")
-            monitor("migrate", uri=f"exec:zstd -q -6 -T2 -o {shlex.quote(str(work / 'state.zst'))}")
+            monitor("migrate", uri=f"exec:zstd -q --fast=1 -T2 -o {shlex.quote(str(work / 'state.zst'))}")
             if monitor.wait("query-migrate", ("completed", "failed"), 120) == "failed":
                 raise qemu.Refused(message("saving the virtual machine", "QEMU says: failed", "free disk space?"))
             monitor("quit")

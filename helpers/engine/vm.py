@@ -189,7 +189,7 @@ def _resume(here, port, certificates):
     """
     Resume the saved machine on a disk of its own, and make it this session's; boot it where that is refused.
 
-    Return ``(process, monitor, version of the API)``. ``certificates`` are made while the state is loaded first, and kept.
+    Return ``(process, monitor, version)``, the API's. ``certificates`` are made while the state is loaded, and kept.
     """
     for name in ("console", "control", "monitor", "disk.qcow2"):
         (here / name).unlink(missing_ok=True)

@@ -119,7 +119,7 @@ def check(install=False):
 def prospect():
     """Return what ``connect`` will do, in words."""
     why = saved.problem()
-    return f"build a virtual machine, some twenty minutes ({why})" if why else "resume the course's virtual machine"
+    return f"build a virtual machine, a quarter of an hour ({why})" if why else "resume the course's virtual machine"
 
 
 def client():

@@ -184,7 +184,7 @@ def _plain():
 def _build(why):
     from helpers.machines import images
 
-    print(f"building the notebooks' images on the virtual machine ({why}): some twenty minutes, once", flush=True)
+    print(f"building the notebooks' images on the virtual machine ({why}): a quarter of an hour, once", flush=True)
     with _workshop("disk") as work:
         disks = [work / "first.img", work / "second.img"][: 2 if _room_for_two() else 1]
         with ThreadPoolExecutor(8) as pool:

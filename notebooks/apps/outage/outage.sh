@@ -1,16 +1,13 @@
 #!/bin/bash
 # Who answers while the Docker daemon is away?
 #
-#     outage.sh SIGNAL [OPTIONS OF dockerd]
+#     outage.sh SIGNAL [live-restore]
 #
-# Starts a daemon and two containers of the image "answer", "plain" and "always" (with --restart always), or takes those
-# of an earlier play with the same options. Ends the daemon by the signal, starts it again. Meanwhile it asks each of
-# them some times a second, and writes a line whenever the answer changes: SECONDS WHO answers|silent. The daemon has a
-# line more, when it is started again: SECONDS daemon starting
-signal=$1
-shift
-# No networks: the containers take the server's own, so that nothing but their end makes them silent.
-options=(--bridge=none --iptables=false "$@")
+# Starts a daemon, with live-restore or as usual, and two containers of the image "answer", "plain" and "always" (with
+# --restart always), or takes those of an earlier play. Ends the daemon by the signal, starts it again. Meanwhile it asks
+# each of them some times a second, and writes a line whenever the answer changes: SECONDS WHO answers|silent. The daemon
+# has a line more, when it is started again: SECONDS daemon starting
+signal=$1 settings=/etc/docker/daemon.json
 declare -A port=([plain]=8001 [always]=8002) pause=([daemon]=0.5 [plain]=0.1 [always]=0.1)
 exec {never}<> <(:) # nothing will come from here: to wait for it is to sleep, without starting a program
 trap "" PIPE
@@ -27,8 +24,8 @@ answers() { # WHO
     fi
 }
 
-start() {
-    dockerd "${options[@]}" >>/var/log/dockerd.log 2>&1 &
+start() { # No networks: the containers take the server's own, so that nothing but their end makes them silent.
+    dockerd --bridge=none --iptables=false >>/var/log/dockerd.log 2>&1 &
     until answers daemon; do rest 0.2; done
 }
 
@@ -41,9 +38,8 @@ end() { # SIGNAL
 serve() { # NAME OPTIONS OF docker run
     name=$1
     shift
-    docker start "$name" || docker run --detach --network host --stop-signal KILL --name "$name" "$@" answer \
+    docker run --detach --network host --stop-signal KILL --name "$name" "$@" answer \
         /busybox httpd -f -p "${port[$name]}" -h /www
-    until answers "$name"; do rest 0.1; done
 }
 
 watch() { # WHO
@@ -60,16 +56,19 @@ watch() { # WHO
 # An earlier play that was interrupted may still go on.
 for old in $(pgrep -x outage.sh); do [ "$old" = $$ ] || kill "$old" 2>/dev/null; done
 rm -f /tmp/over
-pgrep -xf "dockerd ${options[*]}" >/dev/null || { end TERM; start; }
-serve plain >/dev/null 2>&1
-serve always --restart always >/dev/null 2>&1
+pgrep -x dockerd >/dev/null || start
+sed -i 's/"live-restore": true, //' $settings
+[ "$2" ] && sed -i '1s/{/{"live-restore": true, /' $settings
+pkill -HUP -x dockerd # it reads its settings anew
+{ docker start plain always || { serve plain; serve always --restart always; }; } >/dev/null 2>&1
+until answers plain && answers always; do rest 0.1; done
 for who in daemon plain always; do watch $who & watchers+=" $!"; done
 rest 1
 end "$signal"
-rest 4
+rest 2
 echo "$EPOCHREALTIME daemon starting"
 start
 until answers always; do rest 0.1; done
-rest 2
+rest 1
 touch /tmp/over
 wait $watchers

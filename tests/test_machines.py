@@ -24,7 +24,7 @@ WITHOUT_IMAGES = """
 import sys
 from helpers.machines import images, saved
 def without_images(why):
-    saved.shutil.copy(saved.folder() / "plain.qcow2", saved.folder() / "disk.qcow2")
+    saved.shutil.copy(saved._plain(), saved.folder() / "disk.qcow2")
     saved._write_record("disk", ("disk.qcow2", "vmlinuz", "initrd"))
 saved._build = without_images
 from helpers import engine, run, url

@@ -30,9 +30,14 @@ def folder():
 
 def address():
     """Return the engine's address while a session runs, or None."""
+    return _ready().get("address")
+
+
+def _ready():
+    """Return what the supervisor wrote down when the engine answered, or nothing."""
     with contextlib.suppress(OSError, ValueError):
-        return json.loads((folder() / "ready.json").read_text())["address"]
-    return None
+        return json.loads((folder() / "ready.json").read_text())
+    return {}
 
 
 def variables():
@@ -124,7 +129,7 @@ def prospect():
 
 def client():
     """Return a ``docker.DockerClient`` with this session's keys."""
-    return keys.client(folder(), _port(), json.loads((folder() / "ready.json").read_text())["version"])
+    return keys.client(folder(), _port(), _ready().get("version"))
 
 
 def _port():

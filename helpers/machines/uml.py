@@ -45,7 +45,7 @@ fstrim /
 sync
 mount -o remount,ro / || { echo u > /proc/sysrq-trigger; sleep 1; grep -q " / ext4 ro" /proc/mounts; }
 """
-FILES = {"get_image": "/images/{}/get", "export": "/containers/{}/export"}  # what the SDK asks the engine for
+DOWNLOADS = {"get_image": "/images/{}/get", "export": "/containers/{}/export"}  # what the SDK asks the engine for
 
 
 def unpack(folder):
@@ -113,7 +113,7 @@ def engine(kernels, disk, session, cpu=None, other=None, layers=None):
             time.sleep(0.1)
         client = keys.client(session, port)
         client.api.build = functools.partial(client.api.build, network_mode="host")  # there is no other network
-        for name, path in FILES.items():
+        for name, path in DOWNLOADS.items():
             setattr(client.api, name, functools.partial(_download, machine, path))
         yield client
         machine.control(STOP)

@@ -8,6 +8,8 @@
 # each of them some times a second, and writes a line whenever the answer changes: SECONDS WHO answers|silent. The daemon
 # has a line more, when it is started again: SECONDS daemon starting
 signal=$1 settings=/etc/docker/daemon.json
+# No networks: the containers take the server's own, so that nothing but their end makes them silent.
+daemon="dockerd --bridge=none --iptables=false"
 declare -A port=([plain]=8001 [always]=8002) pause=([daemon]=0.5 [plain]=0.1 [always]=0.1)
 exec {never}<> <(:) # nothing will come from here: to wait for it is to sleep, without starting a program
 trap "" PIPE
@@ -24,8 +26,8 @@ answers() { # WHO
     fi
 }
 
-start() { # No networks: the containers take the server's own, so that nothing but their end makes them silent.
-    dockerd --bridge=none --iptables=false >>/var/log/dockerd.log 2>&1 &
+start() {
+    $daemon >>/var/log/dockerd.log 2>&1 &
     until answers daemon; do rest 0.2; done
 }
 
@@ -56,7 +58,7 @@ watch() { # WHO
 # An earlier play that was interrupted may still go on.
 for old in $(pgrep -x outage.sh); do [ "$old" = $$ ] || kill "$old" 2>/dev/null; done
 rm -f /tmp/over
-pgrep -x dockerd >/dev/null || start
+pgrep -xf "$daemon" >/dev/null || { systemctl stop docker.socket docker; start; } # systemd's own would come back by itself
 sed -i 's/"live-restore": true, //' $settings
 [ "$2" ] && sed -i '1s/{/{"live-restore": true, /' $settings
 pkill -HUP -x dockerd # it reads its settings anew

@@ -20,6 +20,8 @@ from helpers.machines import keys, qemu, saved
 from helpers.memory import free_memory
 
 PID = "supervisor.pid"
+KEYS = 0.25  # seconds in which a machine takes its keys, and longer where it is asked for something meanwhile
+ANSWER = 60  # seconds that an engine may take for its first answer, once it runs
 RESUMES = 5  # after a crash, so often at most, in one session
 
 
@@ -34,7 +36,7 @@ def address():
 
 
 def _ready():
-    """Return what the supervisor wrote down when the engine answered, or nothing."""
+    """Return what the supervisor wrote down when the machine had its keys, or nothing."""
     with contextlib.suppress(OSError, ValueError):
         return json.loads((folder() / "ready.json").read_text())
     return {}
@@ -65,7 +67,7 @@ def connect():
         with state.Lock(saved.folder() / "start.lock"):
             if not _answers():
                 saved.ready()
-                _start()
+                return _start()
         return client()
     except Unavailable:
         raise
@@ -141,7 +143,7 @@ def _answers():
 
 
 def _start():
-    """Start the supervisor; wait until the engine answers."""
+    """Start the supervisor; return a client as soon as the engine answers."""
     here = folder()
     if len(str(here / "monitor")) > 100:  # 107 is the most
         raise Unavailable("failed", f"{here} is too long for a Unix socket", "set XDG_STATE_HOME to a shorter folder")
@@ -154,14 +156,28 @@ def _start():
             [sys.executable, "-c", "from helpers.engine import vm; vm.supervise()"],
             cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    import docker  # noqa: F401 (a third of a second, while the machine is resumed)
+    import docker  # a third of a second, while the machine is resumed
 
-    while not (here / "ready.json").exists():
+    deadline = None
+    while True:
         if supervisor.poll() is not None:
             said = saved.tail(log_file) or "it ended"
             raise Unavailable("failed", f"the virtual machine did not start: {said}", f"read {log_file}")
-        time.sleep(0.02)
+        if address():
+            if not deadline:
+                deadline = time.monotonic() + ANSWER
+                time.sleep(KEYS)
+            try:
+                made = client()
+                made.ping()
+                break
+            except (docker.errors.DockerException, OSError) as error:
+                if time.monotonic() > deadline:
+                    said = f"its engine did not answer: {error}; console: {saved.tail(here / 'console')}"
+                    raise Unavailable("failed", said, f"read {log_file}") from None
+        time.sleep(0.01)
     print(log_file.read_text(), end="", flush=True)  # such as: booted, since the saved state was refused
+    return made
 
 
 def supervise():
@@ -173,8 +189,8 @@ def supervise():
     with (saved.folder() / "users.lock").open("w") as users:
         try:
             for turn in range(RESUMES):
-                machine, monitor, version = _resume(here, port, certificates)
-                ready = {"address": f"tcp://127.0.0.1:{port}", "version": version, "resumed": turn}
+                machine, monitor = _resume(here, port, certificates)
+                ready = {"address": f"tcp://127.0.0.1:{port}", "version": saved.version(), "resumed": turn}
                 _write(here / "ready.json", ready)
                 threading.Thread(target=_forward, args=(monitor, machine), daemon=True).start()
                 while machine.poll() is None and shared.in_use(users):
@@ -194,26 +210,23 @@ def _resume(here, port, certificates):
     """
     Resume the saved machine on a disk of its own, and make it this session's; boot it where that is refused.
 
-    Return ``(process, monitor, version)``, the API's. ``certificates`` are made while the state is loaded, and kept.
+    Return ``(process, monitor)``. ``certificates`` are made while the state is loaded, and kept.
     """
-    for name in ("console", "control", "monitor", "disk.qcow2"):
-        (here / name).unlink(missing_ok=True)
+    forwards = ((port, keys.INSIDE),)
     try:
-        machine, monitor = saved.resume(here, ((port, keys.INSIDE),))
+        machine, monitor = saved.resume(here, forwards)
         certificates.update(certificates or keys.make(here))
-        saved.go_on(machine, monitor)
+        saved.go_on(here, machine, monitor, certificates)
+        return machine, monitor
     except qemu.Refused as error:
         print(f"the saved state could not be resumed, booting instead ({error})", flush=True)
-        certificates.update(certificates or keys.make(here))
-        machine, monitor = saved.cold(here, ((port, keys.INSIDE),))
-    keys.hand_over(qemu.control(here, machine), certificates)
-    deadline = time.monotonic() + 60
-    while not (version := keys.answers(here, port)):
-        if machine.poll() is not None or time.monotonic() > deadline:
-            machine.kill()
-            sys.exit(f"its engine did not answer; console: {saved.tail(here / 'console')}")
-        time.sleep(0.02)
-    return machine, monitor, version
+    certificates.update(certificates or keys.make(here))
+
+    def hand_over(process, monitor, control):
+        keys.hand_over(control, certificates)
+        return process, monitor
+
+    return saved.cold(here, forwards, hand_over)
 
 
 def _forward(monitor, machine):

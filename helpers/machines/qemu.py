@@ -24,6 +24,7 @@ CPU = {"tcg": "max,erms=off,fsrm=off", "kvm": "host"}  # TCG copies byte by byte
 CACHE_OF_TRANSLATIONS = {"engine": 192, "web": 48}  # MB of host memory at most, for what TCG has translated
 
 
+PATIENCE = 150  # seconds that a guest may be silent: it boots in 20 s here, and other computers are slower and busy
 LINE = 2800  # characters of a script; in base64, a terminal's line of input takes no more
 
 
@@ -95,7 +96,7 @@ class Monitor:
                 return answer["return"]
             if "error" in answer:
                 raise Refused(message(f"QEMU's monitor: {command}", answer["error"]["desc"], "read QEMU's log"))
-        raise Refused(message(f"QEMU's monitor: {command}", "QEMU ended", "read QEMU's log"))
+        raise Refused(message(f"QEMU's monitor: {command}", "QEMU ended, or is silent", "read QEMU's log"))
 
     def _answers(self, order):
         """Send an order; yield what comes, until QEMU ends."""
@@ -122,7 +123,7 @@ class Monitor:
 class Control:
     """The control port: shell scripts for the guest's process 1, one at a time."""
 
-    def __init__(self, connection, seconds=60):
+    def __init__(self, connection, seconds=PATIENCE):
         self.socket = connection
         self.socket.settimeout(seconds)
         self.file = self.socket.makefile("rwb")
@@ -151,11 +152,16 @@ class Control:
 
     def _lines(self, text):
         """Send a line; yield those that come, until the guest ends."""
-        with contextlib.suppress(ConnectionError):
+        try:
             self.file.write(text.encode())
             self.file.flush()
             for line in self.file:  # noqa: UP028 ("yield from" would close the file)
                 yield line
+        except ConnectionError:
+            return
+        except TimeoutError:
+            said = f"no answer in {self.socket.gettimeout()} s"
+            raise Refused(message("in the virtual machine", said, "try again")) from None
 
     def _in_pieces(self, script):
         encoded = base64.b64encode(script.encode()).decode()

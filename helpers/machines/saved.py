@@ -10,8 +10,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from helpers import state
@@ -182,6 +180,9 @@ def _plain():
 
 
 def _build(why):
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+    from multiprocessing import get_context
+
     from helpers.machines import images
 
     print(f"building the notebooks' images on the virtual machine ({why}): a quarter of an hour, once", flush=True)
@@ -267,43 +268,51 @@ def overlay(base, path):
 
 
 def save(target):
-    """
-    Boot the machine cold, and save it with its engine up into a folder; return seconds of the boot.
+    """Boot the machine cold, and save it with its engine up into a folder, all or nothing."""
+    work = target.with_name(target.name + "-unfinished")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(mode=0o700)
+    port = keys.free_port()
 
-    A guest that hangs or panics while it boots is thrown away and booted again, three times at most.
+    def settle_and_save(process, monitor, control):
+        (work / "version").write_text(_settle(work, monitor, control, port))
+        monitor("stop")
+        monitor.line("migrate_set_parameter max-bandwidth 100G")
+        monitor("migrate", uri=f"exec:zstd -q -1 -T2 -o {shlex.quote(str(work / 'state.zst'))}")
+        if monitor.wait("query-migrate", ("completed", "failed"), 120) == "failed":
+            raise qemu.Refused(message("saving the virtual machine", "QEMU says: failed", "free disk space?"))
+        monitor("quit")
+        process.wait(30)
+
+    cold(work, ((port, keys.INSIDE),), settle_and_save)
+    for name in ("console", "control", "monitor", "qemu.log"):
+        (work / name).unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    work.rename(target)
+
+
+def cold(session, forwards, use):
+    """
+    Boot the machine on a new disk of its own; return what ``use(process, monitor, control)`` does.
+
+    That is called as soon as the engine is up. A guest that hangs or panics meanwhile is thrown away and booted again,
+    three times at most.
     """
     failures = []
     for _ in range(3):
-        work = target.with_name(target.name + "-unfinished")
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(mode=0o700)
-        disk = overlay(folder() / "disk.qcow2", work / "disk.qcow2")
-        port = keys.free_port()
-        process, monitor = boot(work, disk, forwards=((port, keys.INSIDE),))
+        clear(session)
+        disk = overlay(folder() / "disk.qcow2", session / "disk.qcow2")
+        process, monitor = boot(session, disk, forwards=forwards)
         try:
-            began = time.monotonic()
-            control = qemu.control(work, process)
+            control = qemu.control(session, process)
             qemu.wait_for_engine(control, process)
-            seconds = time.monotonic() - began
-            _settle(work, control, port)
-            monitor("stop")
-            monitor.line("migrate_set_parameter max-bandwidth 100G")
-            monitor("migrate", uri=f"exec:zstd -q --fast=1 -T2 -o {shlex.quote(str(work / 'state.zst'))}")
-            if monitor.wait("query-migrate", ("completed", "failed"), 120) == "failed":
-                raise qemu.Refused(message("saving the virtual machine", "QEMU says: failed", "free disk space?"))
-            monitor("quit")
-            process.wait(30)
-        except Exception as error:  # whatever it was, a guest that did not get ready is booted again
-            failures.append(f"{error}; console: {tail(work / 'console')}")
-            continue
-        finally:
+            return use(process, monitor, control)
+        except BaseException as error:
             process.kill()
             process.wait()
-        for name in ("console", "control", "monitor", "qemu.log"):
-            (work / name).unlink(missing_ok=True)
-        shutil.rmtree(target, ignore_errors=True)
-        work.rename(target)
-        return seconds
+            if not isinstance(error, Exception):
+                raise
+            failures.append(f"{error}; console: {tail(session / 'console')}")
     raise CourseError(message("booting the virtual machine, three times", failures[-1], "python3 -m helpers doctor"))
 
 
@@ -312,40 +321,52 @@ def resume(session, forwards):
     made = folder() / f"saved-{state_key()}"
     if not made.exists():
         raise qemu.Refused("there is none for this version of QEMU")
+    clear(session)
     disk = overlay(made / "disk.qcow2", session / "disk.qcow2")
     incoming = f"exec:zstd -q -dc {shlex.quote(str(made / 'state.zst'))}"
     return boot(session, disk, forwards=forwards, incoming=incoming)
 
 
-def go_on(process, monitor):
-    """Wait until the state of a machine that is being resumed is loaded, and let it run."""
+def go_on(session, process, monitor, certificates):
+    """Wait until the state of a machine that is being resumed is loaded; let it run, with the keys of this session."""
     try:
         monitor.wait("query-status", ("paused", "running", "postmigrate"), 60)
         monitor("cont")
-    except BaseException:
+        keys.hand_over(qemu.control(session, process), certificates)
+    except BaseException as error:
         process.kill()
         process.wait()
-        shutil.rmtree(folder() / f"saved-{state_key()}", ignore_errors=True)  # it is saved anew before the next start
+        if isinstance(error, qemu.Refused):
+            shutil.rmtree(folder() / f"saved-{state_key()}", ignore_errors=True)  # the next start saves it anew
         raise
 
 
-def cold(session, forwards):
-    """Boot the machine on a new disk of its own; return ``(process, monitor)`` as soon as its engine answers."""
-    disk = overlay(folder() / "disk.qcow2", session / "disk.qcow2")
-    process, monitor = boot(session, disk, forwards=forwards)
-    qemu.wait_for_engine(qemu.control(session, process), process)
-    return process, monitor
+def version():
+    """Return the version of the saved engine's API, or None."""
+    with contextlib.suppress(OSError):
+        return (folder() / f"saved-{state_key()}" / "version").read_text()
 
 
-def _settle(work, control, port):
+def clear(session):
+    """Remove what an earlier machine left in the folder of a session."""
+    for name in ("console", "control", "monitor", "qemu.log", "disk.qcow2"):
+        (session / name).unlink(missing_ok=True)
+
+
+def _settle(work, monitor, control, port):
     """
     Have the guest give back the memory of its boot, then use its engine once as a session will.
 
-    What that takes is in memory then, and nothing else. The client's key of this one time is forgotten.
+    What that takes is in memory then, and nothing else. The client's key of this one time is forgotten. Return the
+    version of the engine's API.
     """
-    control("sync; echo 3 > /proc/sys/vm/drop_caches")
+    _give_back(monitor, control)
     keys.hand_over(control, keys.make(work))
+    deadline = time.monotonic() + 60
     while not keys.answers(work, port):
+        if time.monotonic() > deadline:
+            said = control("tail -5 /var/log/*.log")
+            raise qemu.Refused(message("the engine of the virtual machine", said, "try again"))
         time.sleep(0.1)
     client = keys.client(work, port)
     client.version()
@@ -357,6 +378,18 @@ def _settle(work, control, port):
     control("rm /run/tls/*.pem; sync")
     for name in ("ca.pem", "cert.pem", "key.pem"):
         (work / name).unlink()
+    return client.api.api_version
+
+
+def _give_back(monitor, control):
+    """Have the guest give back all memory that it can do without: its balloon takes that for a moment."""
+    control("sync; echo 3 > /proc/sys/vm/drop_caches")
+    available = int(control("awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo"))
+    for size in (MEMORY - available, MEMORY):
+        monitor("balloon", value=size << 20)
+        deadline = time.monotonic() + 20
+        while monitor("query-balloon")["actual"] != size << 20 and time.monotonic() < deadline:
+            time.sleep(0.1)
 
 
 def tail(path, lines=3):

@@ -135,7 +135,7 @@ def client():
 
 
 def _port():
-    return int(address().rpartition(":")[2])
+    return int((address() or ":0").rpartition(":")[2])  # nothing answers at 0
 
 
 def _answers():
@@ -156,28 +156,34 @@ def _start():
             [sys.executable, "-c", "from helpers.engine import vm; vm.supervise()"],
             cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    import docker  # a third of a second, while the machine is resumed
+    import docker  # noqa: F401 (a third of a second, while the machine is resumed)
 
-    deadline = None
-    while True:
+    while not address():
         if supervisor.poll() is not None:
             said = saved.tail(log_file) or "it ended"
             raise Unavailable("failed", f"the virtual machine did not start: {said}", f"read {log_file}")
-        if address():
-            if not deadline:
-                deadline = time.monotonic() + ANSWER
-                time.sleep(KEYS)
-            try:
-                made = client()
-                made.ping()
-                break
-            except (docker.errors.DockerException, OSError) as error:
-                if time.monotonic() > deadline:
-                    said = f"its engine did not answer: {error}; console: {saved.tail(here / 'console')}"
-                    raise Unavailable("failed", said, f"read {log_file}") from None
         time.sleep(0.01)
+    made = _first_answer(log_file)
     print(log_file.read_text(), end="", flush=True)  # such as: booted, since the saved state was refused
     return made
+
+
+def _first_answer(log_file):
+    """Return a client as soon as the engine answers to this session's keys, which the machine is taking now."""
+    import docker
+
+    time.sleep(KEYS)
+    deadline = time.monotonic() + ANSWER
+    while True:
+        try:
+            made = client()
+            made.ping()
+            return made
+        except (docker.errors.DockerException, OSError) as error:
+            if time.monotonic() > deadline:
+                said = f"its engine did not answer: {error}; console: {saved.tail(folder() / 'console')}"
+                raise Unavailable("failed", said, f"read {log_file}") from None
+        time.sleep(0.01)
 
 
 def supervise():

@@ -65,7 +65,7 @@ def start(client, image, network):
             network=network.name,
             volumes=volumes,
             tmpfs={"/run": "", "/run/lock": "", "/tmp": "exec"},
-            cap_add=["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"],  # the last: a hook of its dockerd follows crun's process
+            cap_add=["SYS_ADMIN", "NET_ADMIN"],
             security_opt=["seccomp=unconfined", "apparmor=unconfined"],
             mem_limit="1g",
             pids_limit=1024,

@@ -21,7 +21,9 @@ KERNEL_OPTIONS = (
     "highres=off nowatchdog init_on_alloc=0 transparent_hugepage=never hardened_usercopy=off psi=0 lsm=capability"
 )
 CPU = {"tcg": "max,erms=off,fsrm=off", "kvm": "host"}  # TCG copies byte by byte what these two have a processor copy
-CACHE_OF_TRANSLATIONS = {"engine": 192, "web": 48}  # MB of host memory at most, for what TCG has translated
+# MB of host memory at most, for what TCG has translated: with half of it, the engine takes half as long again;
+# with more, JupyterLab, a notebook and this would not fit into 2 GB.
+CACHE_OF_TRANSLATIONS = {"engine": 384, "web": 48}
 
 
 PATIENCE = 150  # seconds that a guest may be silent: it boots in 20 s here, and other computers are slower and busy

@@ -1,5 +1,6 @@
 """The virtual machine: built, saved, resumed; its engine shared and kept to its user; and what may go wrong with it."""
 
+import hashlib
 import json
 import os
 import platform
@@ -43,6 +44,17 @@ def home(tmp_path_factory):
     ended = over(folder)
     shutil.rmtree(folder)
     assert ended
+
+
+@pytest.fixture(scope="module")
+def image(home):
+    """Return an archive to be imported as an image; the machine's own busybox is in it, and nothing else."""
+    with (home / "docker-course" / "machine" / "initrd").open("rb") as initrd:
+        busybox = subprocess.run(["cpio", "--extract", "--to-stdout", "bin/busybox"], stdin=initrd, capture_output=True)
+    (home / "busybox").write_bytes(busybox.stdout)
+    (home / "busybox").chmod(0o755)
+    subprocess.run(["tar", "-C", home, "-cf", home / "image.tar", "busybox"], check=True)
+    return home / "image.tar"
 
 
 def python(code, home, **variables):
@@ -168,13 +180,13 @@ def test_a_damaged_disk_is_built_anew(home):
 
 
 def test_another_qemu_saves_its_own_state(home):
-    """A state is tied to QEMU's version: an upgraded one boots and saves anew, the disk stays."""
+    """A state is tied to its QEMU: an upgraded one boots and saves anew, the disk stays."""
     code = """
         from helpers.machines import qemu
-        real = qemu.version()
-        qemu.version = lambda: "99.0"
+        real = qemu.identity
+        qemu.identity = lambda: "upgraded"
         vm.connect()
-        qemu.version = lambda: real
+        qemu.identity = real
         print(vm.stop(), [path.name for path in saved.folder().glob("saved-*")] != [f"saved-{saved.state_key()}"])
     """
     before = (home / "docker-course" / "machine" / "disk.json").read_text()
@@ -212,7 +224,7 @@ def test_two_starts_at_once(home):
     assert over(home)
 
 
-def test_published_ports_come_and_go_with_the_container(home):
+def test_published_ports_come_and_go_with_the_container(home, image):
     """A port that a container publishes answers on this computer's 127.0.0.1, and no longer when it has ended."""
     code = """
         import socket, time
@@ -240,11 +252,6 @@ def test_published_ports_come_and_go_with_the_container(home):
                 print(error)
         print("left:", client.containers.list(all=True))
     """
-    image = home / "image.tar"
-    with (home / "busybox").open("wb") as file:
-        file.write(Path(shutil.which("busybox")).read_bytes())
-    (home / "busybox").chmod(0o755)
-    subprocess.run(["tar", "-C", home, "-cf", image, "busybox"], check=True)
     done = python(code.replace("IMAGE", repr(str(image))), home)
     assert "open True\nclosed\n" in done.stdout, done.stderr
     assert "another program of this computer has it" in done.stdout and "left: []" in done.stdout
@@ -303,6 +310,53 @@ def test_what_is_missing_is_told(home, broken, words):
     done = python(f"{broken}\nengine.connect('vm')", home)
     assert done.returncode == 1 and words in done.stderr
     assert not session(home).exists()
+
+
+@pytest.fixture
+def small_disk(home):
+    """Return a folder for XDG_STATE_HOME with the same machine, on a disk of a few hundred MB."""
+    folder = Path(f"{home}-small")
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", folder], check=True)
+    subprocess.run(["cp", "-a", home / "docker-course", folder], check=True)
+    yield folder
+    over(folder)
+    subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+
+
+def test_a_full_disk_halts_the_machine_and_loses_nothing(small_disk, image):
+    """While no space is left, that is told; once there is some, what was being written is written to its end."""
+    code = """
+        import threading, time
+        saved.SESSION_SPACE = 0
+        client = vm.connect()
+        client.api.import_image(src=IMAGE, repository="course/test")
+        filler = saved.folder() / "filler"
+        with filler.open("wb") as file:
+            while saved.shutil.disk_usage(saved.folder()).free > 30e6:
+                file.write(bytes(10**6))
+        def write():
+            command = "/busybox yes course | /busybox head -c 80000000 > /big; /busybox sync; /busybox md5sum /big"
+            print(run(client, "course/test", ["/busybox", "sh", "-c", command], remove=True))
+        writer = threading.Thread(target=write)
+        writer.start()
+        deadline = time.monotonic() + 120
+        while writer.is_alive() and time.monotonic() < deadline:
+            try:
+                vm.look()
+            except vm.Unavailable as error:
+                print(error.reason, "next:", error.remedy, "still writing:", writer.is_alive())
+                break
+            time.sleep(0.2)
+        filler.unlink()
+        writer.join(120)
+        print("answers:", client.ping())
+    """
+    done = python(code.replace("IMAGE", repr(str(image))), small_disk)
+    assert "no space is left on the disk" in done.stdout and "still writing: True" in done.stdout, done
+    assert hashlib.md5((b"course\n" * 12_000_000)[:80_000_000]).hexdigest() in done.stdout, done
+    assert "answers: True" in done.stdout, done
 
 
 def test_a_guest_that_hangs_in_boot_is_booted_again(home):

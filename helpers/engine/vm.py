@@ -20,8 +20,9 @@ from helpers.machines import keys, qemu, saved
 from helpers.memory import free_memory
 
 PID = "supervisor.pid"
-KEYS = 0.25  # seconds in which a machine takes its keys, and longer where it is asked for something meanwhile
+KEYS = 0.1  # seconds in which a machine takes its keys, and longer where it is asked for something meanwhile
 ANSWER = 60  # seconds that an engine may take for its first answer, once it runs
+LITTLE = 64e6  # bytes of disk: with fewer, a machine that waits for space would have to wait again at once
 RESUMES = 5  # after a crash, so often at most, in one session
 
 
@@ -66,6 +67,7 @@ def connect():
     try:
         with state.Lock(saved.folder() / "start.lock"):
             if not _answers():
+                _unless_it_waits()
                 saved.ready()
                 return _start()
         return client()
@@ -91,7 +93,17 @@ def look():
         Unavailable: as ``connect``.
     """
     check()
-    return client() if _answers() else None
+    if _answers():
+        return client()
+    _unless_it_waits()
+    return None
+
+
+def _unless_it_waits():
+    """Raise Unavailable where a machine runs that QEMU halted, since the disk is full; nothing in it is lost."""
+    if _runs() and shutil.disk_usage(folder()).free < LITTLE:
+        said = f"the virtual machine waits, since no space is left on the disk of {folder()}"
+        raise Unavailable("failed", said, "free some disk space: it goes on by itself, with all that is in it")
 
 
 def check(install=False):
@@ -111,12 +123,14 @@ def check(install=False):
         said = f"the virtual machine needs {', '.join(packages)}"
         remedy = apt.command(packages) if apt.available() else "install them with this system's own package manager"
         raise Unavailable("missing", said, remedy)
+    if _runs():
+        return  # and has taken what it needs
     wanted = saved.BUILD_SPACE if to_be_built else saved.SESSION_SPACE
     free = shutil.disk_usage(saved.folder()).free
     if free < wanted:
         said = f"{free / 1e9:.1f} GB free in {saved.folder()}, and the virtual machine takes {wanted / 1e9:.0f} GB"
         raise Unavailable("failed", said, "free some disk space, or set XDG_STATE_HOME to a folder on another disk")
-    if not address() and (memory := free_memory()) < saved.SESSION_MEMORY:
+    if (memory := free_memory()) < saved.SESSION_MEMORY:
         said = (
             f"{memory / 1e9:.1f} GB of memory free, and the virtual machine takes {saved.SESSION_MEMORY / 1e9:.1f} GB"
         )
@@ -136,6 +150,10 @@ def client():
 
 def _port():
     return int((address() or ":0").rpartition(":")[2])  # nothing answers at 0
+
+
+def _runs():
+    return address() is not None and _alive() is not None
 
 
 def _answers():
@@ -200,6 +218,7 @@ def supervise():
                 _write(here / "ready.json", ready)
                 threading.Thread(target=_forward, args=(monitor, machine), daemon=True).start()
                 while machine.poll() is None and shared.in_use(users):
+                    _go_on_where_halted(monitor)
                     time.sleep(0.2)
                 if machine.poll() is None:  # nobody uses it; one that comes now waits until ``users`` is closed
                     break
@@ -233,6 +252,13 @@ def _resume(here, port, certificates):
         return process, monitor
 
     return saved.cold(here, forwards, hand_over)
+
+
+def _go_on_where_halted(monitor):
+    """Have the machine go on where QEMU halted it, since it could not write to a full disk, once there is space."""
+    with contextlib.suppress(qemu.Refused):  # it has ended: the loop sees that
+        if monitor("query-status")["status"] == "io-error" and shutil.disk_usage(folder()).free > LITTLE:
+            monitor("cont")
 
 
 def _forward(monitor, machine):

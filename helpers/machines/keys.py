@@ -24,7 +24,8 @@ def make(folder):
         (folder / name).touch(mode=0o600)
         blob.write_to_path(folder / name)
     return {
-        "SERVER": (server.private_key_pem.bytes() + server.cert_chain_pems[0].bytes()).decode(),
+        "KEY": server.private_key_pem.bytes().decode(),
+        "CERTIFICATE": server.cert_chain_pems[0].bytes().decode(),
         "AUTHORITY": authority.cert_pem.bytes().decode(),
     }
 

@@ -5,9 +5,12 @@ import contextlib
 import functools
 import json
 import re
+import shutil
 import socket
 import subprocess
+import threading
 import time
+from pathlib import Path
 
 from helpers.errors import CourseError, message
 
@@ -32,6 +35,13 @@ LINE = 2800  # characters of a script; in base64, a terminal's line of input tak
 
 class Refused(CourseError):
     """The monitor, or the guest, said no."""
+
+
+def identity():
+    """Return what tells one QEMU from another, without starting it: where its program lies, its size, its time."""
+    path = Path(shutil.which(PROGRAM)).resolve()
+    facts = path.stat()
+    return [str(path), facts.st_size, int(facts.st_mtime)]
 
 
 @functools.cache
@@ -89,15 +99,17 @@ class Monitor:
         self.socket.settimeout(180)  # it is silent while it loads or saves a state, on a busy computer
         self.file = self.socket.makefile("rw")
         self.file.readline()  # its greeting
+        self.one_at_a_time = threading.Lock()
         self("qmp_capabilities")
 
     def __call__(self, command, **arguments):
-        """Carry out one command; return its answer."""
-        for answer in self._answers({"execute": command, "arguments": arguments}):
-            if "return" in answer:
-                return answer["return"]
-            if "error" in answer:
-                raise Refused(message(f"QEMU's monitor: {command}", answer["error"]["desc"], "read QEMU's log"))
+        """Carry out one command; return its answer. Threads may share a monitor."""
+        with self.one_at_a_time:
+            for answer in self._answers({"execute": command, "arguments": arguments}):
+                if "return" in answer:
+                    return answer["return"]
+                if "error" in answer:
+                    raise Refused(message(f"QEMU's monitor: {command}", answer["error"]["desc"], "read QEMU's log"))
         raise Refused(message(f"QEMU's monitor: {command}", "QEMU ended, or is silent", "read QEMU's log"))
 
     def _answers(self, order):

@@ -38,6 +38,7 @@ FILES = {
     "runtime": "usr/bin/runtime",
     "setkey": "usr/bin/setkey",
     "session": "usr/bin/session",
+    "await-keys": "usr/bin/await-keys",
     "index.html": "www/index.html",
     "containerd.toml": "etc/containerd.toml",
     "daemon.json": "etc/docker/daemon.json",

@@ -62,9 +62,9 @@ def recipe_hash():
 
 
 def state_key():
-    """Return what a saved state is tied to: the disk, QEMU's version and command line, the accelerator."""
+    """Return what a saved state is tied to: the disk, QEMU and its command line, the accelerator."""
     command = _command(Path("-"), Path("-"), "-", layers="layers" if layers() else None)
-    said = json.dumps([command, qemu.version(), _record("disk")])
+    said = json.dumps([command, qemu.identity(), _record("disk")])
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
@@ -78,7 +78,7 @@ def accelerator():
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
     record = folder() / "accelerator.json"
-    key = [qemu.version(), platform.release()]
+    key = [qemu.identity(), platform.release()]
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(record.read_text())
         if known["key"] == key:
@@ -121,12 +121,16 @@ def _record(name):
 
 
 def _fingerprint(path, known=None):
-    """Return a file's size, time and SHA-256; where size and time are as known, the hash is not computed anew."""
+    """
+    Return a file's size, time and SHA-256; where size and time are as known, the hash is not computed anew.
+
+    The time is in whole seconds: an image's layers, such as Binder's, keep no fractions of them.
+    """
     facts = path.stat()
-    if known and known[:2] == [facts.st_size, facts.st_mtime_ns]:
+    if known and known[:2] == [facts.st_size, int(facts.st_mtime)]:
         return known
     with path.open("rb") as file:
-        return [facts.st_size, facts.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+        return [facts.st_size, int(facts.st_mtime), hashlib.file_digest(file, "sha256").hexdigest()]
 
 
 def layers():
@@ -375,7 +379,7 @@ def _settle(work, monitor, control, port):
         for _ in range(2):
             client.containers.run(image, remove=True)
     client.close()
-    control("rm /run/tls/*.pem; sync")
+    control("await-keys; sync; sleep 2")  # in which it gets ready to take other keys
     for name in ("ca.pem", "cert.pem", "key.pem"):
         (work / name).unlink()
     return client.api.api_version

@@ -19,7 +19,7 @@ from helpers.machines import keys, qemu, recipe, uml
 from helpers.memory import free_memory
 from helpers.state import Lock
 
-MEMORY = 1024  # MB
+MEMORY = 896  # MB: with what TCG takes, JupyterLab and a notebook, no more fits into 2 GB
 CPUS = {"tcg": 1, "kvm": 2}  # under emulation, two processors spend a third of their time on waiting for each other
 BUILD_SPACE = 6e9  # bytes of disk that building takes for a while
 SESSION_SPACE = 1e9

@@ -1,7 +1,11 @@
 """Free memory: that of the computer, and that of the control groups around this process."""
 
+import os
+import types
+
 import pytest
 
+from helpers.machines import uml
 from helpers.memory import free_memory
 
 COMPUTER = 2_000_000 * 1024  # bytes available, as the files below have it
@@ -40,3 +44,16 @@ def test_free_memory(tmp_path, own, groups, free):
     for folder, *facts in groups:
         group(tmp_path, f"sys/fs/cgroup/{folder}", *facts)
     assert free_memory(tmp_path) == free
+
+
+@pytest.mark.parametrize(
+    ("flag", "free", "folder"),
+    [(0, 10**10, "/dev/shm"), (0, 64 << 20, "session"), (os.ST_NOEXEC, 10**10, "session")],
+    ids=["in memory", "too small, as in a container", "no code may run there"],
+)
+def test_where_user_mode_linux_keeps_its_memory(monkeypatch, flag, free, folder):
+    """It runs code from that file."""
+    monkeypatch.setattr(uml.os, "statvfs", lambda _: types.SimpleNamespace(f_flag=flag))
+    monkeypatch.setattr(uml.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
+    monkeypatch.setattr(uml.Path, "is_dir", lambda _: True)
+    assert uml._memory("session") == folder

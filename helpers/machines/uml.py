@@ -245,6 +245,8 @@ def _pair():
 
 
 def _memory(session):
-    """Return the folder for the file that holds the guest's memory: in memory where there is room."""
+    """Return the folder for the file that holds the guest's memory: in memory where there is room, and code may run."""
     shared = Path("/dev/shm")
-    return str(shared if shared.is_dir() and shutil.disk_usage(shared).free > 2 * MEMORY * 2**20 else session)
+    if not shared.is_dir() or os.statvfs(shared).f_flag & os.ST_NOEXEC:  # as in Docker's containers
+        return str(session)
+    return str(shared if shutil.disk_usage(shared).free > 2 * MEMORY * 2**20 else session)

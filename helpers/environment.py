@@ -32,7 +32,7 @@ def enter(arguments):
         enter(["lab"])
     """
     here = Path(sys.prefix) == VENV
-    active = here or sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
+    active = here or sys.prefix != sys.base_prefix or (Path(sys.prefix) / "conda-meta").is_dir()
     lacking = missing()
     if active and not lacking and not (here and UNFINISHED.exists()):
         return

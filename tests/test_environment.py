@@ -11,6 +11,8 @@ from pathlib import Path
 import apart
 import pytest
 
+from helpers import environment
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -143,3 +145,13 @@ def test_an_apt_that_fails_is_quoted(tmp_path):
     done = apart.python(code, network=True)
     assert "CourseError" in done.stdout and "Unable to locate package no-such-package-of-the-course" in done.stdout
     assert "try it by hand" in done.stdout
+
+
+def test_an_active_conda_environment_is_taken(tmp_path, monkeypatch):
+    """Also where nothing in the environment's variables tells of it, as when Binder builds."""
+    (tmp_path / "conda-meta").mkdir()
+    for name in ("prefix", "base_prefix"):
+        monkeypatch.setattr(environment.sys, name, str(tmp_path))
+    monkeypatch.setattr(environment, "missing", lambda: [])
+    monkeypatch.setattr(environment, "_made", lambda: pytest.fail("another environment was made"))
+    assert environment.enter(["machine"]) is None

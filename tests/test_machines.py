@@ -5,10 +5,12 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -153,6 +155,20 @@ def test_a_killed_machine_is_resumed_at_the_same_address(home):
     """
     done = python(code, home)
     assert "True []" in done.stdout and "crashed" in done.stdout, done.stderr
+    assert over(home)
+
+
+def test_a_machine_that_is_busy_is_waited_for(home):
+    """Who comes while it does not answer waits, and ends nothing of another notebook's."""
+    with User(home) as user:
+        pid = machine_pid(home)
+        os.kill(pid, signal.SIGSTOP)
+        goes_on = threading.Timer(12, os.kill, (pid, signal.SIGCONT))
+        goes_on.start()
+        done = python("print(vm.connect().ping(), vm.address())", home)
+        goes_on.join()
+        assert done.stdout.split() == ["True", user.address], done.stderr
+        assert machine_pid(home) == pid
     assert over(home)
 
 

@@ -2,10 +2,11 @@
 
 import os
 import types
+from pathlib import Path
 
 import pytest
 
-from helpers.machines import uml
+from helpers.machines import saved, uml
 from helpers.memory import free_memory
 
 COMPUTER = 2_000_000 * 1024  # bytes available, as the files below have it
@@ -47,13 +48,14 @@ def test_free_memory(tmp_path, own, groups, free):
 
 
 @pytest.mark.parametrize(
-    ("flag", "free", "folder"),
-    [(0, 10**10, "/dev/shm"), (0, 64 << 20, "session"), (os.ST_NOEXEC, 10**10, "session")],
-    ids=["in memory", "too small, as in a container", "no code may run there"],
+    ("flag", "free", "in_memory"),
+    [(0, 10**10, True), (0, 64 << 20, False), (os.ST_NOEXEC, 10**10, False)],
+    ids=["there is room", "too small, as in a container", "no code may run there"],
 )
-def test_where_user_mode_linux_keeps_its_memory(monkeypatch, flag, free, folder):
-    """It runs code from that file."""
+def test_where_user_mode_linux_keeps_its_memory(monkeypatch, flag, free, in_memory):
+    """It runs code from that file; where the file lies on the disk, building takes more of that."""
     monkeypatch.setattr(uml.os, "statvfs", lambda _: types.SimpleNamespace(f_flag=flag))
     monkeypatch.setattr(uml.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
-    monkeypatch.setattr(uml.Path, "is_dir", lambda _: True)
-    assert uml._memory("session") == folder
+    monkeypatch.setattr(uml, "SHARED", Path("/"))
+    assert uml.in_memory() is in_memory
+    assert (saved.build_space() > saved.BUILD_SPACE) is not in_memory

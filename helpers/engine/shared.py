@@ -8,8 +8,9 @@ def hold(folder):
     import fcntl
 
     if folder not in _held:
-        _held[folder] = (folder / "users.lock").open("w")
-        fcntl.flock(_held[folder], fcntl.LOCK_SH)
+        file = (folder / "users.lock").open("w")
+        fcntl.flock(file, fcntl.LOCK_SH)
+        _held[folder] = file
 
 
 def in_use(users):

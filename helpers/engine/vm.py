@@ -66,8 +66,7 @@ def connect():
     shared.hold(saved.folder())
     try:
         with state.Lock(saved.folder() / "start.lock"):
-            if not _answers():
-                _unless_it_waits()
+            if not _answers_in_time():
                 saved.ready()
                 return _start()
         return client()
@@ -96,12 +95,15 @@ def look():
     if _answers():
         return client()
     _unless_it_waits()
+    if _alive():
+        said = "the virtual machine runs, and does not answer at the moment"
+        raise Unavailable("failed", said, "try again in a minute, or end it: python3 -m helpers stop")
     return None
 
 
 def _unless_it_waits():
     """Raise Unavailable where a machine runs that QEMU halted, since the disk is full; nothing in it is lost."""
-    if _runs() and shutil.disk_usage(folder()).free < LITTLE:
+    if _runs() and shutil.disk_usage(saved.folder()).free < LITTLE:
         said = f"the virtual machine waits, since no space is left on the disk of {folder()}"
         raise Unavailable("failed", said, "free some disk space: it goes on by itself, with all that is in it")
 
@@ -125,7 +127,7 @@ def check(install=False):
         raise Unavailable("missing", said, remedy)
     if _runs():
         return  # and has taken what it needs
-    wanted = saved.BUILD_SPACE if to_be_built else saved.SESSION_SPACE
+    wanted = saved.build_space() if to_be_built else saved.SESSION_SPACE
     free = shutil.disk_usage(saved.folder()).free
     if free < wanted:
         said = f"{free / 1e9:.1f} GB free in {saved.folder()}, and the virtual machine takes {wanted / 1e9:.0f} GB"
@@ -160,6 +162,17 @@ def _answers():
     return address() is not None and keys.answers(folder(), _port())
 
 
+def _answers_in_time():
+    """Return whether a machine that runs answers; wait for one that is too busy, or is being resumed anew."""
+    deadline = time.monotonic() + ANSWER
+    while _alive() and time.monotonic() < deadline:
+        if _answers():
+            return True
+        _unless_it_waits()
+        time.sleep(0.05)
+    return False
+
+
 def _start():
     """Start the supervisor; return a client as soon as the engine answers."""
     here = folder()
@@ -174,6 +187,7 @@ def _start():
             [sys.executable, "-c", "from helpers.engine import vm; vm.supervise()"],
             cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    (saved.folder() / PID).write_text(str(supervisor.pid))
     import docker  # noqa: F401 (a third of a second, while the machine is resumed)
 
     while not address():
@@ -199,6 +213,7 @@ def _first_answer(log_file):
             return made
         except (docker.errors.DockerException, OSError) as error:
             if time.monotonic() > deadline:
+                saved.forget()
                 said = f"its engine did not answer: {error}; console: {saved.tail(folder() / 'console')}"
                 raise Unavailable("failed", said, f"read {log_file}") from None
         time.sleep(0.01)
@@ -208,7 +223,6 @@ def supervise():
     """Run the virtual machine until no process uses it any more; resume it anew where it crashed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     here = folder()
-    (saved.folder() / PID).write_text(str(os.getpid()))
     port, certificates, machine = keys.free_port(), {}, None
     with (saved.folder() / "users.lock").open("w") as users:
         try:
@@ -225,6 +239,7 @@ def supervise():
                 said = saved.tail(here / "qemu.log") or f"exit status {machine.returncode}"
                 print(f"the virtual machine crashed ({said}): its containers are gone", flush=True)
         finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             if machine:
                 machine.kill()
                 machine.wait()
@@ -257,7 +272,7 @@ def _resume(here, port, certificates):
 def _go_on_where_halted(monitor):
     """Have the machine go on where QEMU halted it, since it could not write to a full disk, once there is space."""
     with contextlib.suppress(qemu.Refused):  # it has ended: the loop sees that
-        if monitor("query-status")["status"] == "io-error" and shutil.disk_usage(folder()).free > LITTLE:
+        if monitor("query-status")["status"] == "io-error" and shutil.disk_usage(saved.folder()).free > LITTLE:
             monitor("cont")
 
 
@@ -266,9 +281,10 @@ def _forward(monitor, machine):
     time.sleep(1)  # who has waited for the engine goes first
     import docker
 
-    here, opened = client(), {}
+    here, opened = None, {}
     while machine.poll() is None:
         with contextlib.suppress(docker.errors.DockerException, OSError, qemu.Refused):
+            here = here or client()
             events = here.events(decode=True, filters={"type": "container", "event": ["start", "die"]})
             opened = _sync(here, monitor, opened)
             for _ in events:

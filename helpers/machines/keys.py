@@ -6,6 +6,9 @@ import socket
 import ssl
 import time
 
+from helpers.errors import message
+from helpers.machines import qemu
+
 INSIDE = 2376  # the engine's port in the guest
 
 
@@ -65,6 +68,16 @@ def answers(folder, port, seconds=5):
             return found and found[1].decode()
     except OSError:
         return None
+
+
+def wait(folder, port, control, seconds=60):
+    """Wait until an engine answers to who has the keys in a folder; raise ``qemu.Refused`` with the guest's logs."""
+    deadline = time.monotonic() + seconds
+    while not answers(folder, port):
+        if time.monotonic() > deadline:
+            said = control("tail -5 /var/log/*.log")
+            raise qemu.Refused(message("the engine of the virtual machine", said, "try again"))
+        time.sleep(0.1)
 
 
 def free_port():

@@ -16,13 +16,16 @@ from helpers.errors import CourseError, message
 
 PROGRAM = "qemu-system-x86_64"
 KERNEL_OPTIONS = (
-    "root=/dev/vda console=hvc0 quiet mitigations=off apparmor=0 audit=0 tsc=reliable panic=-1 8250.nr_uarts=0 "
+    "root=/dev/vda console=hvc0 quiet mitigations=off apparmor=0 audit=0 panic=-1 8250.nr_uarts=0 "
     # what TCG has translated of a program is of use the next time that it runs
     "norandmaps "
     # what costs more under TCG than it is worth here: setting timers, clearing memory twice, large pages, other models
     # of security than Docker's
     "highres=off nowatchdog init_on_alloc=0 transparent_hugepage=never hardened_usercopy=off psi=0 lsm=capability"
 )
+# TCG's time stamp counter is the computer's own: on another computer than that on which a state was saved, a clock that
+# counts it would go wrong.
+CLOCK = {"tcg": "clocksource=hpet", "kvm": "tsc=reliable"}
 CPU = {"tcg": "max,erms=off,fsrm=off", "kvm": "host"}  # TCG copies byte by byte what these two have a processor copy
 # MB of host memory at most, for what TCG has translated: with half of it, the engine takes half as long again;
 # with more, JupyterLab, a notebook and this would not fit into 2 GB.
@@ -65,7 +68,7 @@ def command(folder, machine, role, memory, cpus, accelerator="tcg", disk=None, i
         "-machine", "q35", "-accel", tcg if accelerator == "tcg" else accelerator,
         "-cpu", CPU[accelerator], "-smp", str(cpus), "-m", f"{memory}M",
         "-kernel", str(machine / "vmlinuz"), "-initrd", str(machine / "initrd"),
-        "-append", f"{KERNEL_OPTIONS} course.role={role}",
+        "-append", f"{KERNEL_OPTIONS} {CLOCK[accelerator]} course.role={role}",
         "-drive", f"if=none,id=disk,file={disk},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device", "virtio-blk-pci,drive=disk",
         *(["-drive", f"if=none,id=layers,file={layers},format=raw,readonly=on",

@@ -23,7 +23,7 @@ MEMORY = 896  # MB: with what TCG takes, JupyterLab and a notebook, no more fits
 CPUS = {"tcg": 1, "kvm": 2}  # under emulation, two processors spend a third of their time on waiting for each other
 BUILD_SPACE = 6e9  # bytes of disk that building takes for a while
 SESSION_SPACE = 1e9
-SESSION_MEMORY = 1.1e9
+SESSION_MEMORY = 1.4e9  # bytes that QEMU takes in the end
 COMPRESSED = ("-O", "qcow2", "-c", "-o", "compression_type=zstd,cluster_size=256k")
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -41,6 +41,11 @@ def folder():
     path = state.folder() / "machine"
     path.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def build_space():
+    """Return how many bytes of disk building the machine takes for a while."""
+    return BUILD_SPACE + (0 if uml.in_memory() else 2 * uml.MEMORY * 2**20)
 
 
 def missing(build):
@@ -282,7 +287,7 @@ def save(target):
         (work / "version").write_text(_settle(work, monitor, control, port))
         monitor("stop")
         monitor.line("migrate_set_parameter max-bandwidth 100G")
-        monitor("migrate", uri=f"exec:zstd -q -1 -T2 -o {shlex.quote(str(work / 'state.zst'))}")
+        monitor("migrate", uri=f"exec:zstd -q -f -1 -T2 -o {shlex.quote(str(work / 'state.zst'))}")
         if monitor.wait("query-migrate", ("completed", "failed"), 120) == "failed":
             raise qemu.Refused(message("saving the virtual machine", "QEMU says: failed", "free disk space?"))
         monitor("quit")
@@ -341,8 +346,13 @@ def go_on(session, process, monitor, certificates):
         process.kill()
         process.wait()
         if isinstance(error, qemu.Refused):
-            shutil.rmtree(folder() / f"saved-{state_key()}", ignore_errors=True)  # the next start saves it anew
+            forget()
         raise
+
+
+def forget():
+    """Delete the saved state, which is no good: the next start saves it anew."""
+    shutil.rmtree(folder() / f"saved-{state_key()}", ignore_errors=True)
 
 
 def version():
@@ -366,12 +376,7 @@ def _settle(work, monitor, control, port):
     """
     _give_back(monitor, control)
     keys.hand_over(control, keys.make(work))
-    deadline = time.monotonic() + 60
-    while not keys.answers(work, port):
-        if time.monotonic() > deadline:
-            said = control("tail -5 /var/log/*.log")
-            raise qemu.Refused(message("the engine of the virtual machine", said, "try again"))
-        time.sleep(0.1)
+    keys.wait(work, port, control)
     client = keys.client(work, port)
     client.version()
     client.info()
@@ -379,7 +384,7 @@ def _settle(work, monitor, control, port):
         for _ in range(2):
             client.containers.run(image, remove=True)
     client.close()
-    control("await-keys; sync; sleep 2")  # in which it gets ready to take other keys
+    control("await-keys; sync; sleep 2; pidof stunnel")  # it is ready to take other keys
     for name in ("ca.pem", "cert.pem", "key.pem"):
         (work / name).unlink()
     return client.api.api_version

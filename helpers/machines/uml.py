@@ -27,6 +27,7 @@ from helpers.machines import keys, qemu, recipe
 # of its programs by seccomp(2), which takes half the time that ptrace(2) takes.
 SUITES = ("forky", "trixie")
 MEMORY = 1536  # MB
+SHARED = Path("/dev/shm")
 PACKAGES = ("user-mode-linux", "squashfs-tools", "patchelf", "tar")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER = "ld-linux-x86-64.so.2"
@@ -109,8 +110,7 @@ def engine(kernels, disk, session, cpu=None, other=None, layers=None):
         machine.control(ENGINE)
         qemu.wait_for_engine(machine.control, machine.process)
         keys.hand_over(machine.control, keys.make(session))
-        while not keys.answers(session, port):
-            time.sleep(0.1)
+        keys.wait(session, port, machine.control)
         client = keys.client(session, port)
         client.api.build = functools.partial(client.api.build, network_mode="host")  # there is no other network
         for name, path in DOWNLOADS.items():
@@ -189,7 +189,7 @@ class Machine:
                  f"vec0:transport=fd,fd={network_inside.fileno()},depth=128,mac=52:54:00:12:34:56"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 pass_fds=[network_inside.fileno(), control_inside.fileno(), pipe_inside],
-                env={**os.environ, "TMPDIR": _memory(session)},
+                env={**os.environ, "TMPDIR": str(SHARED if in_memory() else session)},
             )  # fmt: skip
         for end in (network, network_inside, control_inside):
             end.close()
@@ -244,9 +244,8 @@ def _pair():
     return ends
 
 
-def _memory(session):
-    """Return the folder for the file that holds the guest's memory: in memory where there is room, and code may run."""
-    shared = Path("/dev/shm")
-    if not shared.is_dir() or os.statvfs(shared).f_flag & os.ST_NOEXEC:  # as in Docker's containers
-        return str(session)
-    return str(shared if shutil.disk_usage(shared).free > 2 * MEMORY * 2**20 else session)
+def in_memory():
+    """Return whether the file that holds a guest's memory may lie in memory: there is room, and code may run there."""
+    if not SHARED.is_dir() or os.statvfs(SHARED).f_flag & os.ST_NOEXEC:  # as in Docker's containers
+        return False
+    return shutil.disk_usage(SHARED).free > 2 * MEMORY * 2**20

@@ -26,6 +26,9 @@ def main(arguments=None):
         cut = arguments.index("--")
         words, extra = arguments[:cut], arguments[cut + 1 :]
     parser = _parser()
+    if not words:
+        parser.print_help(sys.stderr)
+        return 2
     options, unknown = parser.parse_known_args(words)
     if unknown:
         hint = "; what is for JupyterLab or pytest follows --, such as: lab -- --port 8890"
@@ -115,11 +118,11 @@ def _status(command):
 
 def run(options, extra):
     """Execute the notebooks."""
-    from helpers import engine
+    from helpers import engine, execute
 
+    paths = execute.prepare(options.notebooks, options.output)
     print(engine.describe(*engine.find()), flush=True)
-    from helpers import execute
-
+    print(f"executing {', '.join(path.stem for path in paths)}", flush=True)
     failures = execute.execute(options.notebooks, options.output)
     for failure in failures:
         print(failure, file=sys.stderr)
@@ -176,7 +179,7 @@ def clean(options, extra):
             if kept:
                 print(f"left, since containers or images of yours need them: {', '.join(kept)}")
         except Unavailable as error:
-            print(f"no engine of this computer was cleaned: {error.reason}")
+            print(f"nothing to clean on an engine that runs already: {error.reason}")
             status = 0 if error.code in ("missing", "not running") else 1
     if dockerd.remove():
         print("removed: the course's private engine and all its data")

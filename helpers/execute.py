@@ -28,14 +28,7 @@ def execute(names=(), output=None):
 
         failures = execute(output="/tmp/course")
     """
-    paths = _chosen(names)
-    if output:
-        try:
-            Path(output).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            remedy = "name a folder that you may write to: --output FOLDER"
-            raise CourseError(message(f"making the folder {output}", error, remedy)) from None
-    failures = []
+    paths, failures = prepare(names, output), []
     with progress(total=len(paths), desc="notebooks", unit="notebook") as bar:
         for path in paths:
             bar.set_postfix_str(path.stem)
@@ -58,14 +51,25 @@ def execute(names=(), output=None):
     return failures
 
 
-def _chosen(names):
-    """Return the paths of the notebooks that names, beginnings of names or paths mean."""
+def prepare(names=(), output=None):
+    """
+    Return the paths of the notebooks that names, beginnings of names or paths mean; make the folder for the output.
+
+    Raises:
+        CourseError: a name means no notebook, or the folder cannot be made.
+    """
     there = sorted(NOTEBOOKS.glob("*.ipynb"))
     wanted = {name: [path for path in there if path.stem.startswith(Path(name).stem)] for name in names}
     if unknown := [name for name, found in wanted.items() if not found]:
         raise CourseError(
             f"no notebook {', '.join(unknown)}; next: choose from {', '.join(path.stem for path in there)}"
         )
+    if output:
+        try:
+            Path(output).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            remedy = "name a folder that you may write to: --output FOLDER"
+            raise CourseError(message(f"making the folder {output}", error, remedy)) from None
     return [path for path in there if not names or any(path in found for found in wanted.values())]
 
 
@@ -77,7 +81,8 @@ def _run(notebook, path):
         nonlocal cell
         cell = cell_index
         with contextlib.suppress(NotImplementedError):  # on Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, interrupt)
 
     def interrupt():  # as JupyterLab's stop button: the cell ends, the kernel puts its things away
         nonlocal interrupted

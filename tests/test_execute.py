@@ -74,8 +74,9 @@ def test_unknown_name(notebooks):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there, Ctrl-C reaches the kernel by itself")
-def test_interrupted(notebooks):
-    """Ctrl-C interrupts the cell, which puts its things away; nothing is written, and it is no failed cell."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill, or timeout"])
+def test_interrupted(notebooks, number):
+    """It interrupts the cell, which puts its things away; nothing is written, and it is no failed cell."""
     source = "try:\n    open('began', 'w').close()\n    time.sleep(60)\nfinally:\n    open('put away', 'w').close()"
     endless = nbformat.read(notebooks / "01_good.ipynb", as_version=4)
     endless.cells[1].source, endless.cells[2].source = "import time", source
@@ -84,7 +85,7 @@ def test_interrupted(notebooks):
     def interrupt():
         while not (notebooks / "began").exists():
             time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):

@@ -244,6 +244,8 @@ def _end(number):
 
 def stop():
     """Stop the private engine and its containers; return whether one ran."""
+    if not (state.folder() / "engine").exists():
+        return False
     with state.Lock(folder() / "start.lock"):
         return _stop()
 

@@ -142,7 +142,9 @@ def check(install=False):
 def prospect():
     """Return what ``connect`` will do, in words."""
     why = saved.problem()
-    return f"build a virtual machine, a quarter of an hour ({why})" if why else "resume the course's virtual machine"
+    if why:
+        return f"build a virtual machine, a quarter of an hour ({why}); python3 -m helpers machine does it beforehand"
+    return "resume the course's virtual machine"
 
 
 def client():
@@ -341,6 +343,8 @@ def refused(container, seconds=10):
 
 def stop():
     """End the virtual machine; return whether one ran."""
+    if not saved.exists():
+        return False
     with state.Lock(saved.folder() / "start.lock"):
         return _end_supervisor()
 
@@ -377,9 +381,10 @@ def remove():
     """
     if not saved.exists():
         return False
+    made = any(saved.folder().glob("*.qcow2"))
     with (saved.folder() / "users.lock").open("w") as users:
         if shared.in_use(users):
             raise CourseError("the course's virtual machine is in use; next: close JupyterLab, then try again")
         stop()
         shutil.rmtree(saved.folder())
-    return True
+    return made

@@ -179,8 +179,9 @@ def clean(options, extra):
             if kept:
                 print(f"left, since containers or images of yours need them: {', '.join(kept)}")
         except Unavailable as error:
-            print(f"nothing to clean on an engine that runs already: {error.reason}")
             status = 0 if error.code in ("missing", "not running") else 1
+            found = "could not be cleaned" if status else "was not there to clean"
+            print(f"an engine that runs already {found}: {error.reason}")
     if dockerd.remove():
         print("removed: the course's private engine and all its data")
     if vm.remove():

@@ -56,10 +56,15 @@ def alive(pid):
 
 def ended(pid, seconds=30):
     """Return whether a process ends in time."""
+    return becomes(lambda: not alive(pid), seconds)
+
+
+def becomes(condition, seconds=30):
+    """Return whether a condition comes true in time."""
     deadline = time.monotonic() + seconds
-    while alive(pid) and time.monotonic() < deadline:
+    while not (true := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not alive(pid)
+    return true
 
 
 def engine_ended(folder):

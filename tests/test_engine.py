@@ -63,6 +63,7 @@ def test_two_engines_have_two_bridges(state_homes):
     assert len(own) == 1 and own < bridges(first)
     second.stdin.close()
     assert second.wait(30) == 0 and apart.ended(pid)
+    assert apart.becomes(lambda: bridges(first) <= own)  # its supervisor takes the bridge down after the engine
     assert bridges(first) == own
     first.stdin.close()
     assert first.wait(30) == 0

@@ -8,6 +8,8 @@ containers     run, url, labels, server
 measuring      measure_container, measure_vm
 tables, plots  table, plot_bars, plot_layers, plot_lines, plot_density, plot_timeline
 verdicts       claim, ledger
+exercises      check, exercises, quiz
+to play with   playground, explore_layers, explore_entrypoint, explore_ports, watch
 afterwards     cleanup
 =============  ==================================================================================
 
@@ -40,6 +42,14 @@ _HOMES = {
     "measure_vm": "measure.machines",
     "claim": "claims",
     "ledger": "claims",
+    "check": "checks",
+    "exercises": "checks",
+    "quiz": "quizzes",
+    "playground": "widgets",
+    "explore_layers": "widgets",
+    "explore_entrypoint": "widgets",
+    "explore_ports": "widgets",
+    "watch": "widgets",
     "cleanup": "cleaning",
 }
 

@@ -1,6 +1,8 @@
 """What is left inside an image: read from its own file system."""
 
 import contextlib
+import json
+import posixpath
 import re
 import tarfile
 
@@ -8,7 +10,7 @@ import docker
 
 from helpers import state
 from helpers.containers import labels
-from helpers.images import size
+from helpers.images import layers, size
 from helpers.progress import progress
 
 PUT_IN_BY_THE_ENGINE = {
@@ -92,6 +94,85 @@ def installed(image):
         }
         for entry in sorted(here, key=lambda entry: entry["Package"])
     ]
+
+
+def read(image, path):
+    """
+    Return the bytes of one file of an image, or None where it is not; the image is not started.
+
+    SDK calls: ``client.api.create_container``, ``client.api.get_archive``.
+
+    Example::
+
+        read(image, "/etc/os-release").decode()
+    """
+    with _created(image) as container:
+        try:
+            chunks, _ = image.client.api.get_archive(container, path)
+        except docker.errors.NotFound:
+            return None
+        with tarfile.open(fileobj=_Reader(chunks), mode="r|") as tar:
+            held = tar.extractfile(tar.next())
+            return held.read() if held else None
+
+
+def added(image):
+    """
+    Return what each instruction added, oldest first: rows with ``instruction``, ``bytes``, ``files``, ``largest``.
+
+    ``files`` counts files, ``largest`` lists up to 15 of them as ``[path, bytes]``; a file that a layer hides is listed
+    as ``path (removed)``. Remembered by image id. SDK calls: ``image.history``, ``image.save``.
+
+    Example::
+
+        table(added(image), ["instruction", "bytes", "files"])
+    """
+    with progress(total=size(image), desc="reading layers", unit="B", unit_scale=True) as bar:
+        return state.once("added", image, lambda: _added(image, bar))
+
+
+def _added(image, bar):
+    held, aliases, texts = {}, {}, {}
+    with tarfile.open(fileobj=_Reader(image.save()), mode="r|") as saved:
+        for member in saved:
+            bar.update(member.size)
+            if member.issym():  # a layer that is there twice
+                there = posixpath.join(posixpath.dirname(member.name), member.linkname)
+                aliases[member.name] = posixpath.normpath(there)
+            elif member.isfile():
+                file = saved.extractfile(member)
+                first = file.read(1 << 20)
+                if first.startswith((b"{", b"[")):
+                    texts[member.name] = first
+                else:
+                    with contextlib.suppress(tarfile.ReadError):  # not every file in it is a layer
+                        held[member.name] = _files(_chunks(first, file))
+    manifest = json.loads(texts["manifest.json"])[0]
+    files = iter([held[aliases.get(name, name)] for name in manifest["Layers"]])
+    history = json.loads(texts[manifest["Config"]])["history"]
+    rows = layers(image)
+    for row, entry in zip(rows, history, strict=True):
+        found = [] if entry.get("empty_layer") else next(files)
+        row |= {"files": len(found), "largest": sorted(found, key=lambda one: -one[1])[:15]}
+    return rows
+
+
+def _chunks(first, file):
+    yield first
+    while chunk := file.read(1 << 20):
+        yield chunk
+
+
+def _files(chunks):
+    with tarfile.open(fileobj=_Reader(chunks), mode="r|*") as tar:
+        return [[_shown(one.name), one.size] for one in tar if one.isfile() or one.islnk()]
+
+
+def _shown(name):
+    folder, _, last = name.removeprefix("./").rpartition("/")
+    hidden = last.startswith(".wh.")
+    path = "/" + "/".join(part for part in (folder, last.removeprefix(".wh.")) if part)
+    return f"{path} (removed)" if hidden else path
 
 
 def _describes_packages(member):

@@ -1,0 +1,516 @@
+"""Exercises: what the engine shows of the learner's work, one small function each, in the order of the notebooks."""
+
+import contextlib
+import datetime
+import difflib
+import io
+import json
+import re
+import socket
+import tarfile
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import docker
+import requests
+
+from helpers import engine, state
+from helpers.containers import run, url
+from helpers.errors import CourseError, message
+from helpers.images import size
+from helpers.inside import read
+
+EXERCISES = {}
+FIND = {
+    "container": lambda client, mine: client.containers.get(mine if isinstance(mine, str) else mine.id),
+    "image": lambda client, mine: client.images.get(mine if isinstance(mine, str) else mine.id),
+    "volume": lambda client, mine: client.volumes.get(mine if isinstance(mine, str) else mine.id),
+    "answer": lambda client, mine: mine.decode().strip() if isinstance(mine, bytes) else mine,
+}
+
+
+def check(name, mine=None):
+    """
+    Look on the engine whether an exercise is done; print what holds, what does not yet, and a question that leads on.
+
+    ``mine`` is what the exercise asks for: a container, an image or a volume (or its name), or what was found out. Only
+    what the engine shows of it counts, not the way there. What has passed is remembered in the course's state folder.
+    SDK calls: ``client.images.get`` and the like, ``inspect``; some run a container of the image for a moment.
+
+    Raises:
+        CourseError: there is no exercise of that name.
+
+    Example::
+
+        check("07-smaller", "course/my-answer")
+    """
+    if name not in EXERCISES:
+        near = difflib.get_close_matches(str(name), EXERCISES, n=3, cutoff=0.5) or EXERCISES
+        raise CourseError(message(f"checking exercise {name}", "there is none", f"did you mean {', '.join(near)}?"))
+    kind, look, question = EXERCISES[name]
+    if mine is None:
+        return _not_yet(name, [], f"{'an' if kind[0] in 'ai' else 'a'} {kind} is in mine", question)
+    held = []
+    for fact, holds, then in _facts(kind, look, mine):
+        if not holds:
+            return _not_yet(name, held, fact, then)
+        held.append(fact)
+    print(f"{name}: passed")
+    print(*[f"  holds:   {fact}" for fact in held], sep="\n")
+    _remember(name)
+
+
+def _not_yet(name, held, fact, question):
+    print(f"{name}: not yet")
+    print(*[f"  holds:   {fact}" for fact in held], f"  not yet: {fact}", f"  think:   {question}", sep="\n")
+
+
+def _facts(kind, look, mine):
+    """Yield ``(fact, holds, question)`` of one exercise; the first is that the engine has what was handed over."""
+    client, _ = engine.find()
+    try:
+        found = FIND[kind](client, mine)
+    except (docker.errors.APIError, docker.errors.NullResource, AttributeError):
+        words = f"{mine!r}" if len(repr(mine)) < 60 else f"something of type {type(mine).__name__}"
+        yield f"the engine has {words} as {kind}", False, HAND_OVER[kind]
+        return
+    yield from look(client, found)
+
+
+HAND_OVER = {
+    "container": "run(client, image, detach=True) returns a container. What did you hand over, and is it still there?",
+    "image": "build(…) and client.images.get(…) return an image. What did you hand over? Is its name spelt right?",
+    "volume": "client.volumes.create() returns a volume. What did you hand over, and is it still there?",
+    "answer": "what did you find out? Hand it over as it is.",
+}
+
+
+def exercises(reset=False):
+    """
+    Return a row an exercise: ``exercise`` (its name), ``task`` and ``passed`` (the day, or ``-``).
+
+    With ``reset``, what has passed is forgotten first. It calls nothing of the SDK.
+
+    Example::
+
+        table(exercises())
+    """
+    if reset:
+        _record().unlink(missing_ok=True)
+    days = _passed()
+    return [
+        {"exercise": name, "task": look.__doc__.strip().rstrip("."), "passed": days.get(name, "-")}
+        for name, (_, look, _) in EXERCISES.items()
+    ]
+
+
+def _record():
+    """Return the file of what has passed; tests have one of their own."""
+    return state.folder() / ("exercises-of-tests.json" if state.notebook().startswith("test-") else "exercises.json")
+
+
+def _passed():
+    try:
+        return json.loads(_record().read_text())
+    except (OSError, ValueError):  # none yet, or cut off: nothing that a check could not bring back
+        return {}
+
+
+def _remember(name):
+    days = {name: datetime.date.today().isoformat(), **_passed()}
+    unfinished = _record().with_suffix(".new")
+    unfinished.write_text(json.dumps(days, indent=1))
+    unfinished.replace(_record())
+
+
+def exercise(name, kind, question):
+    """Keep a function that yields the facts of an exercise; ``question`` is for who has not begun."""
+
+    def keep(look):
+        EXERCISES[name] = (kind, look, question)
+        return look
+
+    return keep
+
+
+# What several checks look at
+
+
+def _printed(client, image, command=None, **options):
+    """Return ``(status, text)`` of a container of an image; the status is None where it did not end by itself."""
+    try:
+        container = run(client, image, command, detach=True, **options)
+    except docker.errors.APIError as error:
+        return 127, error.explanation or str(error)
+    try:
+        status = container.wait(timeout=30 if engine.vm.is_ours(client) else 1.5)["StatusCode"]
+    except requests.exceptions.RequestException:
+        status = None
+    said = container.logs().decode(errors="replace").strip()
+    container.remove(force=True, v=True)
+    return status, said
+
+
+def _calculated(client, image, line):
+    """Return what a container of an image prints when it gets a line of input, and then the end of it."""
+    container = run(client, image, stdin_open=True, detach=True, network_mode="none")
+    try:
+        stdin = container.attach_socket(params={"stdin": True, "stream": True})
+        stdin = getattr(stdin, "_sock", stdin)
+        with contextlib.suppress(OSError):  # it has ended already
+            stdin.sendall(f"{line}\n".encode())
+            stdin.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(requests.exceptions.RequestException):
+            container.wait(timeout=30 if engine.vm.is_ours(client) else 5)
+        return container.logs().decode(errors="replace")
+    finally:
+        container.remove(force=True, v=True)
+
+
+def _page(container, port=8000):
+    """Return what a container's published port answers at ``/``, or None."""
+    try:
+        address = url(container, port, timeout=60 if engine.vm.is_ours(container.client) else 5)
+        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=5).read()
+    except urllib.error.HTTPError as error:
+        return error.read()
+    except (CourseError, OSError):
+        return None
+
+
+def _status(container):
+    """Return the kernel's own words about process 1 of a container: its user, its rights."""
+    answer = container.exec_run(["cat", "/proc/1/status"])
+    return dict(line.split(":\t", 1) for line in answer.output.decode().splitlines() if ":\t" in line)
+
+
+def _starts(container, *command):
+    """Return whether a command starts in a container and ends well."""
+    try:
+        return container.exec_run(list(command)).exit_code == 0
+    except docker.errors.APIError:  # how some engines say that there is no such program
+        return False
+
+
+# 01 Containers and virtual machines
+
+
+@exercise("01-create", "container", "which call of the SDK makes a container and starts nothing?")
+def create(client, container):
+    """Make a container of course/first that was never started."""
+    first = client.images.get("course/first")
+    yield "it was made from course/first", container.attrs["Image"] == first.id, "which image did you name?"
+    never = container.attrs["State"]["Status"] == "created"
+    yield "it was never started", never, "`run` does two things, one after the other. Which call does only the first?"
+
+
+@exercise("01-kernel", "answer", "which program tells the release of the kernel? `ask` was used for it above.")
+def kernel(client, answer):
+    """Find out the release of the kernel that a container of Debian 13 runs on."""
+    release = client.info()["KernelVersion"]
+    system = not re.fullmatch(r"(\d+(\.\d+)?|trixie|bookworm|debian)", str(answer).strip().lower())
+    yield (
+        "it is not the system's name or number",
+        system,
+        "/etc/os-release is a file of the image. Who knows the kernel?",
+    )
+    yield (
+        "it is the release of the engine's kernel",
+        str(answer).strip() == release,
+        "did `uname -r` run in a container?",
+    )
+
+
+# 02 Inside a container
+
+
+@exercise("02-limit", "container", "which argument of `run` did the program meet that wanted 160 MB?")
+def limit(client, container):
+    """Start a container that waits, and may use 32 MB of memory at most, swap included."""
+    yield "it runs", container.status == "running", "what does it do? A container ends with its program: try sleep"
+    settings = container.attrs["HostConfig"]
+    allowed = f"its limit is {settings['Memory'] / 2**20:.0f} MB"
+    yield f"its memory has a limit of 32 MB ({allowed})", 0 < settings["Memory"] <= 32 * 2**20, "mem_limit= takes '32m'"
+    whole = settings["MemorySwap"] == settings["Memory"] or not client.info()["SwapLimit"]  # not every kernel limits it
+    yield "and no swap beside it", whole, "memory and swap together are limited by another argument. Which?"
+
+
+@exercise("02-keep", "volume", "where do files go that outlive every container?")
+def keep(client, volume):
+    """Write a file named note so that it is still there when its container is removed."""
+    base = client.images.get("course/debian:bookworm-slim")
+    mounted = {volume.name: {"bind": "/data", "mode": "ro"}}
+    status, said = _printed(client, base, ["sh", "-c", "ls /data && cat /data/note"], volumes=mounted)
+    yield (
+        "a new container finds the file note in it",
+        status == 0,
+        (
+            f"in the volume there is: {said.splitlines()[0] if said and 'note' not in said else 'nothing'}. "
+            "At which path was it mounted where you wrote?"
+        ),
+    )
+    yield "there is something in it", len(said.splitlines()) > 1, "the file is empty. What did you write?"
+
+
+@exercise("02-no-rights", "container", "which two arguments of `run` take the rights away, and the user root?")
+def no_rights(client, container):
+    """Start a container that waits, as another user than root, without a single capability."""
+    yield "it runs", container.status == "running", "what does it do? A container ends with its program: try sleep"
+    told = _status(container)
+    yield "its user is not root", told.get("Uid", "0").split()[0] != "0", "user= takes a number, too. Which is root's?"
+    dropped = int(told.get("CapBnd", "1"), 16) == 0
+    yield (
+        "no capability is left to it",
+        dropped,
+        ("this user has none at work, but may a program that belongs to root get some? cap_drop= takes a list"),
+    )
+
+
+# 03 Docker's architecture
+
+
+@exercise("03-by-hand", "answer", "`get` asks the daemon by hand. What does it answer at /info?")
+def by_hand(client, answer):
+    """Ask the daemon by hand how many containers it has, those that have ended included."""
+    told = client.info()
+    running = answer == told["ContainersRunning"] != told["Containers"]
+    yield "it is not the number of those that run", not running, "the answer has several numbers. Which counts all?"
+    right = type(answer) is int and abs(answer - told["Containers"]) <= 1  # another notebook may start one meanwhile
+    yield f"the daemon has {told['Containers']}", right, "get('/info').json() is a dict. Which key counts containers?"
+
+
+@exercise("03-again", "container", "who starts a program again, if not you? Which argument of `run` asks for that?")
+def again(client, container):
+    """Start a container that ends with an error, and that the daemon starts again, three times at most."""
+    policy = container.attrs["HostConfig"]["RestartPolicy"]
+    yield "the daemon is asked to start it again", policy["Name"] not in ("", "no"), "restart_policy= takes a dict"
+    bounded = policy["Name"] == "on-failure" and 1 <= policy["MaximumRetryCount"] <= 3
+    yield "three times at most", bounded, f"{policy['Name']!r} goes on without end. Which policy knows a maximum?"
+    deadline = time.monotonic() + (20 if engine.vm.is_ours(client) else 1.5)
+    while not container.attrs["RestartCount"] and time.monotonic() < deadline:
+        time.sleep(0.1)
+        container.reload()
+    yield (
+        "it was started again",
+        container.attrs["RestartCount"] > 0,
+        ("did its program end, and with another status than 0? Look at container.attrs['State']"),
+    )
+
+
+# 04 The first practical
+
+
+@exercise("04-own-words", "image", "what has to differ from course/first: the file, the command, or either?")
+def own_words(client, image):
+    """Build an image that says something of your own when it is run."""
+    status, said = _printed(client, image, network_mode="none")
+    yield "it ends by itself", status is not None, "it goes on and on: what does its command wait for?"
+    yield "with status 0", status == 0, f"it said: {said[-200:] or 'nothing'}. What does CMD name?"
+    yield "it says something", said != "", "what is its command? image.attrs['Config']['Cmd'] tells"
+    other = said != "Hello from a container!"
+    yield "that is not what course/first says", other, "a new name does not change an image. What has to be built anew?"
+
+
+@exercise("04-push", "image", "what does an image's name have to begin with, so that it goes to your registry?")
+def push(client, image):
+    """Push an image under a name of your own to the registry with the password."""
+    ports = [port for one in client.containers.list() for port in one.ports.values() if port]
+    there = tuple(f"{host}:{port[0]['HostPort']}/" for port in ports for host in ("127.0.0.1", "localhost"))
+    names = [name for name in image.tags if name.startswith(there)]
+    own = [name for name in names if "/course/mine:" not in name]
+    yield "it has a name that begins with your registry's address", names, "`tag` gives an image one more name"
+    yield "and goes on with a name of your own", own, f"{', '.join(names)} is the lesson's. What is yours?"
+    digests = [digest.partition("@")[0] for digest in image.attrs["RepoDigests"]]
+    pushed = any(name.rpartition(":")[0] in digests for name in own)
+    yield (
+        "the registry has it: it came back with a digest",
+        pushed,
+        "a name sends nothing. Which call does? Did it say no?",
+    )
+
+
+# 05 A Django app and its Dockerfile
+
+
+@exercise("05-key", "answer", "a layer is never changed by a later one. Where does a file go that is overwritten?")
+def key(client, answer):
+    """Find the key that the image course/forgotten had, before a later step overwrote it."""
+    image = client.images.get("course/forgotten")
+    shown = read(image, "/key").decode().strip()
+    held = set()
+    with tarfile.open(fileobj=io.BytesIO(b"".join(image.save()))) as saved:
+        for member in (one for one in saved if one.isfile()):
+            with contextlib.suppress(tarfile.ReadError), tarfile.open(fileobj=saved.extractfile(member)) as layer:
+                held |= {layer.extractfile(one).read().decode().strip() for one in layer if one.name == "key"}
+    yield "it is not what the image shows now", answer != shown, "that is the last layer's. How many layers are there?"
+    yield "it is the key", answer in held, "image.save() is a tar archive, and each layer in it is one, too"
+
+
+@exercise("05-order", "answer", "which line needs the source, and which only needs requirements.txt?")
+def order(client, text):
+    """Write a Dockerfile whose slow step comes from the cache after an edit of the code."""
+    with tempfile.TemporaryDirectory(prefix="docker-course-") as folder:
+        (Path(folder) / "requirements.txt").write_text("something slow\n")
+        (Path(folder) / "Dockerfile").write_text(str(text))
+        said, before = _built(client, folder, "print('as it was')\n")
+        yield "it builds", before is not None, f"the engine says: {said}"
+        both = "as it was" in before["app.py"] and "something slow" in before["installed"]
+        yield "/app has app.py, and installed, which the slow step makes", both, "what did you leave out?"
+        _, after = _built(client, folder, "print('edited')\n")
+    yield "after an edit, the new code is in the image", "edited" in after["app.py"], "what is copied, and from where?"
+    cached = before["installed"] == after["installed"]  # it holds a number that each run of the step makes anew
+    yield "and the slow step came from the cache", cached, "which lines stand before the slow step, and need the code?"
+
+
+def _built(client, folder, code):
+    """Return what a build of a folder with some code said, and two files of ``/app``; None where it failed."""
+    (Path(folder) / "app.py").write_text(code)
+    options = {"buildargs": {"BASE": "course/debian:bookworm-slim"}, "rm": True, "forcerm": True}
+    try:
+        image, _ = client.images.build(path=folder, labels={state.LABEL: "1"}, **options)
+    except docker.errors.DockerException as error:
+        return str(error)[-300:], None
+    return "", {name: (read(image, f"/app/{name}") or b"").decode() for name in ("app.py", "installed")}
+
+
+@exercise("05-greet", "image", "what is fixed, and what may be changed by an argument: ENTRYPOINT or CMD?")
+def greet(client, image):
+    """Build an image that prints `hello world`, and with the argument `you` prints `hello you`."""
+    _, plain = _printed(client, image, network_mode="none")
+    yield "without an argument it prints hello world", plain == "hello world", f"it printed {plain!r}. What is CMD for?"
+    _, given = _printed(client, image, ["you"], network_mode="none")
+    yield (
+        "with the argument you it prints hello you",
+        given == "hello you",
+        (f"it printed {given[:120]!r}. An argument takes the place of CMD; in a line without brackets it is lost"),
+    )
+
+
+# 06 The second practical
+
+
+@exercise("06-only-here", "container", "which argument publishes a port, and at which address of this computer?")
+def only_here(client, container):
+    """Run the web app so that this computer can reach it, and no other can."""
+    yield "it runs", container.status == "running", "what does its log say? container.logs()"
+    bindings = container.attrs["NetworkSettings"]["Ports"].get("8000/tcp") or []
+    yield "its port 8000 is published", bindings, "EXPOSE publishes nothing. What does -p look like in Python?"
+    hosts = {binding["HostIp"] for binding in bindings}
+    yield (
+        "on 127.0.0.1 and nowhere else",
+        hosts <= {"127.0.0.1", "::1"},
+        (f"it listens on {', '.join(sorted(hosts))}. The SDK's ports= takes ('127.0.0.1', None), too"),
+    )
+    yield "it answers there", _page(container), "at which address does the app listen inside of the container?"
+
+
+@exercise("06-shop", "container", "in which networks does Docker answer for names?")
+def shop(client, container):
+    """Run the web app so that other containers of its network reach it by the name shop."""
+    yield "it runs", container.status == "running", "what does its log say? container.logs()"
+    networks = {name: one for name, one in container.attrs["NetworkSettings"]["Networks"].items() if name != "bridge"}
+    yield "it is in a network of your own", networks, "the usual network knows no names. Which call makes another?"
+    ask = ["timeout", "5", "getent", "hosts", "shop"]
+    found = [name for name in networks if _printed(client, "course/web", ask, network=name)[0] == 0]
+    yield "there, a second container finds the name shop", found, "a container's own name counts, and aliases="
+    addresses = _printed(client, "course/web", ask, network=found[0])[1].split()
+    yield "and it means this container", networks[found[0]]["IPAddress"] in addresses, "which container has that name?"
+
+
+# 07 Multi-stage builds
+
+
+@exercise("07-smaller", "image", "which two files are needed when it runs? How do the others come in?")
+def smaller(client, image):
+    """Make the image of the small web server smaller than 20 MB; it still has to answer."""
+    mb = size(image) / 1e6
+    web = run(client, image, detach=True, ports={"8000/tcp": None})
+    page = _page(web)
+    said = web.logs().decode(errors="replace").strip()[-200:]
+    web.remove(force=True, v=True)
+    yield (
+        "it answers on port 8000",
+        page and b"Here I am" in page,
+        f"its log: {said or 'empty'}. Is the page there, too?",
+    )
+    yield f"it is smaller than 20 MB (it has {mb:.3g} MB)", mb < 20, "what does the last FROM begin with?"
+
+
+@exercise("07-borrow", "image", "COPY --from= takes the name of a stage. What else could stand there?")
+def borrow(client, image):
+    """Make an image of Debian that has the file manage.py of course/web, and nothing else of it."""
+    found = read(image, "/manage.py")
+    yield "it has a file /manage.py", found is not None, "to which path did you copy it?"
+    wanted = read(client.images.get("course/web"), "/app/manage.py")
+    yield "with the same content", found == wanted, "was it copied out of the image, or written anew?"
+    yield "and nothing else of it", read(image, "/app/manage.py") is None, "what does the last FROM name?"
+    yield "and it has Debian's shell", read(image, "/usr/bin/dash") is not None, "what does FROM name?"
+
+
+# 08 Distroless images
+
+
+@exercise("08-users", "answer", "the engine hands out files of a container that has neither ls nor cat. How?")
+def users(client, answer):
+    """Find out how many users /etc/passwd of the distroless image has."""
+    names = ("course/distroless/python3-debian12", "course/debian:bookworm-slim")
+    right, debian = [len(read(client.images.get(name), "/etc/passwd").splitlines()) for name in names]
+    yield "it is not the number in Debian's image", answer != debian, "which image did you ask?"
+    yield "it is the number of lines in that file", answer == right, "one line, one user: Python can read it in there"
+
+
+@exercise("08-version", "image", "which program reads a CMD without brackets?")
+def version(client, image):
+    """Mend Dockerfile.form, so that its image prints Python's version."""
+    shell = read(image, "/bin/sh")
+    status, said = _printed(client, image, network_mode="none")
+    yield "it runs, and ends with status 0", status == 0, f"it said: {said[-160:]}. Who was given these words?"
+    yield (
+        "it prints Python's version",
+        re.match(r"Python 3\.\d+", said),
+        f"it said {said[:100]!r}. Which option tells it?",
+    )
+    yield "and it has no shell", shell is None, "that works with a shell, too. Which base has none?"
+
+
+@exercise("08-not-root", "container", "who says as which user a container runs: the image, or the one who starts it?")
+def not_root(client, container):
+    """Run the web app on distroless as another user than root, so that it answers."""
+    yield "it runs", container.status == "running", f"its log: {container.logs(tail=3).decode()[-200:]}"
+    yield "its image has no shell", not _starts(container, "sh", "-c", "true"), "which image did you take?"
+    who = container.exec_run(["python3", "-c", "import os; print(os.getuid())"]).output.decode().strip()
+    yield "its user is not root", who != "0", "its number is 0, and that is root. USER in the Dockerfile, or user="
+    yield "it answers", _page(container), "is its port 8000 published?"
+
+
+# 09 The third practical
+
+
+@exercise("09-answer", "container", "a container that has ended still has its log. Who removed it, in `calculate`?")
+def answer(client, container):
+    """Have the calculator compute 6 * 7, and keep its container with the answer in its log."""
+    text = container.logs().decode(errors="replace")
+    yield (
+        "its log has the answer",
+        "6 * 7 = 42" in text,
+        f"its log says: {text[-120:] or 'nothing'}. Did it get the line?",
+    )
+    ended = container.status == "exited" and container.attrs["State"]["ExitCode"] == 0
+    yield "and it has ended by itself", ended, "it still waits for a line. How does it learn that none will come?"
+
+
+@exercise("09-signed", "image", "which instruction writes down who made an image, and adds no file?")
+def signed(client, image):
+    """Make an image of the calculator, below 2 MB, that tells its author in the usual label."""
+    said = _calculated(client, image, "40 + 2")
+    yield "it computes", "40 + 2 = 42" in said, f"it said: {said[-160:] or 'nothing'}. What does ENTRYPOINT name?"
+    mb = size(image) / 1e6
+    yield f"it is smaller than 2 MB (it has {mb:.3g} MB)", mb < 2, "what does its last FROM begin with?"
+    author = (image.labels or {}).get("org.opencontainers.image.authors")
+    yield (
+        "its label org.opencontainers.image.authors has a name",
+        author,
+        "LABEL name=value; in which stage does it count?",
+    )

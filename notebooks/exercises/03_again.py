@@ -1,0 +1,6 @@
+# In a terminal: docker run -d --restart on-failure:3 course/debian:bookworm-slim sh -c
+#   'sleep 0.2; exit 1'
+policy = {"Name": "on-failure", "MaximumRetryCount": 3}
+mine = run(client, base, ["sh", "-c", "sleep 0.2; exit 1"], detach=True, restart_policy=policy)
+
+check("03-again", mine)

@@ -1,0 +1,9 @@
+# In a terminal: docker login ADDRESS, docker tag course/hello-world ADDRESS/course/ada,
+#   docker push ADDRESS/course/ada
+name = f"{address}/course/ada"
+hello.tag(name, "latest")
+client.login("course", password, registry=address)
+client.images.push(name, tag="latest")
+mine = name
+
+check("04-push", mine)

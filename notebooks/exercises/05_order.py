@@ -1,0 +1,11 @@
+# What changes rarely comes first: the slow step needs requirements.txt only.
+mine = """
+ARG BASE
+FROM ${BASE}
+WORKDIR /app
+COPY requirements.txt .
+RUN sleep 0.5 && cat requirements.txt /proc/sys/kernel/random/uuid > installed
+COPY . .
+"""
+
+check("05-order", mine)

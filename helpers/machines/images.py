@@ -18,8 +18,8 @@ from helpers import bootstrap, servers
 from helpers.images import base_image, build
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-# All other public names are left out. "compare" and "contents" remember what would take minutes under emulation.
-MADE = ("connect", "server", "base_image", "build", "size", "layers", "labels", "compare", "contents")
+# All other public names are left out. The last three remember what would take minutes under emulation.
+MADE = ("connect", "server", "base_image", "build", "size", "layers", "labels", "compare", "contents", "explore_layers")
 
 
 # What the web app is built on, and what the calculator is: two engines make them at the same time.

@@ -1,0 +1,418 @@
+"""
+Widgets to play with. Each shows what it found in an ``HTML`` of its own, and prints nothing.
+
+A notebook stores a sentence in a widget's place: what it shows stands as a table or a figure beside it.
+"""
+
+import contextlib
+import html
+import io
+import shlex
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import docker
+import ipywidgets
+import requests
+
+from helpers import engine, state
+from helpers.containers import run, url
+from helpers.draw import human
+from helpers.errors import CourseError
+from helpers.images import proxies, remember, size
+from helpers.inside import added
+
+WIDE = ipywidgets.Layout(width="98%", max_width="900px")
+PATIENCE = 600  # seconds that `watch` looks at a container
+
+
+class _Shown(ipywidgets.VBox):
+    """A box that leaves a sentence where a notebook is read without running it."""
+
+    def _repr_mimebundle_(self, **options):
+        data = super()._repr_mimebundle_(**options)
+        data["text/plain"] = f"A widget: {self.layout_words}. Run this cell to use it."
+        return data
+
+
+def _box(words, *children):
+    box = _Shown(children)
+    box.layout_words = words
+    return box
+
+
+def _heading(text):
+    return ipywidgets.HTML(f"<h4 style='margin:0.5em 0 0'>{html.escape(text)}</h4>")
+
+
+def _result(words):
+    """Return the place for results: a live region, so that a screen reader tells of it."""
+    return ipywidgets.HTML(_live(html.escape(words)), layout=WIDE)
+
+
+def _live(inner):
+    return f'<div role="status" aria-live="polite" style="line-height:1.4">{inner}</div>'
+
+
+def _rows(titles, rows):
+    """Return an HTML table; its cells are text."""
+    head = "".join(
+        f'<th scope="col" style="text-align:left;padding:0 1em 0 0">{html.escape(one)}</th>' for one in titles
+    )
+    cell = '<td style="padding:0 1em 0 0;vertical-align:top;font-family:monospace;white-space:pre-wrap">{}</td>'
+    body = "".join("<tr>" + "".join(cell.format(html.escape(str(one))) for one in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _does(button, work, result):
+    """Have a button do its work, one at a time; say at once that it began, and in the end what went wrong, if so."""
+
+    def clicked(_):
+        button.disabled = True
+        result.value = _live("working …")
+        try:
+            work()
+        except (docker.errors.DockerException, CourseError, requests.exceptions.RequestException) as error:
+            said = getattr(error, "explanation", None) or str(error)
+            result.value = _live(f"<b>It did not work.</b><pre>{html.escape(str(said)[-1500:])}</pre>")
+        finally:
+            button.disabled = False
+
+    button.on_click(clicked)
+
+
+def playground(client, path, base):
+    """
+    Return a widget: edit a Dockerfile, build it, see which steps came from the cache, and how layers and size change.
+
+    ``path`` is a folder with a Dockerfile; it stays as it is, the text that you edit is used in its place. The image is
+    ``course/playground``. SDK calls: ``client.api.build``, ``image.history``.
+
+    Example::
+
+        playground(client, "apps/first", base)
+    """
+    text = ipywidgets.Textarea(
+        (Path(path) / "Dockerfile").read_text(),
+        description="Dockerfile",
+        layout=ipywidgets.Layout(width="98%", height="14em"),
+    )
+    button = ipywidgets.Button(description="Build", button_style="primary", tooltip="build this Dockerfile")
+    result = _result("Change a line, then build.")
+    builds = []
+
+    def build():
+        began, steps = time.monotonic(), []
+        try:
+            image = _built(client, path, text.value, base, steps, result)
+        except docker.errors.DockerException as error:
+            said = getattr(error, "msg", None) or getattr(error, "explanation", None) or str(error)
+            if steps:
+                steps[-1][1] = "failed"
+            table = _rows(["step", "how"], steps) if steps else ""
+            result.value = _live(f"{table}<b>There is no new image.</b><pre>{html.escape(said[-1500:])}</pre>")
+            return
+        builds.append((size(image), len(image.attrs["RootFS"]["Layers"])))
+        result.value = _live(_rows(["step", "how"], steps) + _change(builds, time.monotonic() - began))
+
+    _does(button, build, result)
+    return _box("edit a Dockerfile, build it, see the steps", text, button, result)
+
+
+def _built(client, path, text, base, steps, result):
+    """Build a folder with another Dockerfile, and fill ``steps`` with ``[instruction, how]`` as they come."""
+    with tempfile.TemporaryDirectory(prefix="docker-course-") as room:
+        folder = shutil.copytree(path, Path(room) / "context")
+        (folder / "Dockerfile").write_text(text)
+        arguments = {**proxies(), "BASE": base.tags[0]}
+        events = client.api.build(
+            path=str(folder), tag="course/playground", buildargs=arguments, rm=True, forcerm=True, decode=True,
+            labels={state.LABEL: "1"},
+        )  # fmt: skip
+        made, image_id = [], None
+        try:
+            for event in events:
+                if "error" in event:
+                    raise docker.errors.BuildError(event["error"], [])
+                image_id = (event.get("aux") or {}).get("ID", image_id)
+                for line in event.get("stream", "").splitlines():
+                    if line.startswith("Step "):
+                        steps.append([line.split(" : ", 1)[1], "done"])
+                        result.value = _live(_rows(["step", "how"], [*steps[:-1], [steps[-1][0], "working …"]]))
+                    elif line.startswith(" ---> Using cache"):
+                        steps[-1][1] = "from the cache"
+                    elif line.startswith(" ---> ") and steps[-1][1] == "done" and len(line) == 18:
+                        made.append(line[6:])
+        finally:
+            remember(made[1:])  # the first is the base
+    return client.images.get(image_id)
+
+
+def _change(builds, seconds):
+    now, count = builds[-1]
+    words = f"<b>{human(now)}</b> in {count} layers, built in {seconds:.1f} s."
+    if len(builds) > 1:
+        before, layers_before = builds[-2]
+        more = now - before
+        change = "as large as" if not more else f"{human(abs(more))} {'more' if more > 0 else 'less'} than"
+        words += f" That is {change} the build before, with {abs(count - layers_before) or 'no'} layers "
+        words += "more." if count >= layers_before else "less."
+    return f"<p>{words}</p>"
+
+
+def explore_layers(image):
+    """
+    Return a widget: go through an image's instructions, see how much each added and which files.
+
+    SDK calls: ``image.history``, ``image.save``.
+
+    Example::
+
+        explore_layers(two)
+    """
+    rows = added(image)
+    largest = max(range(len(rows)), key=lambda n: (n > 0, rows[n]["bytes"]))  # of those after the base
+    # a field for a number: JupyterLab keeps the arrow keys of a list to itself, and a slider has no name for axe
+    choice = ipywidgets.BoundedIntText(largest + 1, min=1, max=len(rows), description="instruction")
+    result = _result("")
+
+    def show(_):
+        row = rows[choice.value - 1]
+        listed = [
+            ("chosen →" if one is row else "", n, human(one["bytes"]), one["instruction"][:90])
+            for n, one in enumerate(rows, start=1)
+        ]
+        files = "1 file" if row["files"] == 1 else f"{row['files']} files"
+        words = f"Instruction {choice.value} added <b>{human(row['bytes'])}</b> in {files}."
+        if row["files"] > len(row["largest"]):
+            words += f" The {len(row['largest'])} largest:"
+        largest = [(human(count), path) for path, count in row["largest"]]
+        result.value = _live(
+            _rows(["", "", "size", "instruction"], listed)
+            + f"<p>{words}</p>"
+            + (_rows(["size", "file"], largest) if largest else "")
+        )
+
+    choice.observe(show, "value")
+    show(None)
+    return _box("go through the instructions, see the files that each added", choice, result)
+
+
+def watch(container):
+    """
+    Return a widget: a container's state, processor, memory and log, once a second; and buttons to start, stop, remove.
+
+    It looks for ten minutes, or until the container is removed. SDK calls: ``container.stats``, ``container.logs``,
+    ``container.start``, ``container.stop``, ``container.remove``.
+
+    Example::
+
+        watch(run(client, base, ["sleep", "300"], detach=True))
+    """
+    result = _result("looking …")
+    said = _result("")
+    buttons = {
+        word: ipywidgets.Button(description=word.capitalize(), tooltip=f"{word} it")
+        for word in ("start", "stop", "remove")
+    }
+
+    def show():
+        try:
+            container.reload()
+            counts = _counts(container) if container.status == "running" else None
+            log = container.logs(tail=5).decode(errors="replace")
+        except docker.errors.NotFound:
+            result.value = _live("<p>state: <b>removed</b></p>")
+            for button in buttons.values():
+                button.disabled = True
+            return False
+        except (docker.errors.DockerException, requests.exceptions.RequestException):
+            return True  # it was stopped or removed at this moment, or the engine was: look again
+        result.value = _live(_state(container, counts, log))
+        buttons["start"].disabled = container.status == "running"
+        buttons["stop"].disabled = container.status != "running"
+        return True
+
+    def act(word):
+        def work():
+            options = {"stop": {"timeout": 2}, "remove": {"force": True, "v": True}}.get(word, {})
+            getattr(container, word)(**options)
+            said.value = _live(f"docker {'rm -f' if word == 'remove' else word} {container.name}")
+
+        return work
+
+    def look():
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and show():
+            time.sleep(0.2 if container.status == "running" else 1)
+
+    for word, button in buttons.items():
+        _does(button, act(word), said)
+    threading.Thread(target=look, daemon=True).start()
+    return _box(
+        "a container's state, memory and log, and buttons", ipywidgets.HBox(list(buttons.values())), said, result
+    )
+
+
+def _state(container, counts, log):
+    rows = [("state", container.status), ("command", " ".join(container.attrs["Config"]["Cmd"] or []))]
+    if container.status == "exited":
+        rows.append(("exit status", container.attrs["State"]["ExitCode"]))
+    if counts:
+        rows += [("processor", f"{counts['share']:.1%} of one"), ("memory", human(counts["memory"]))]
+        with contextlib.suppress(docker.errors.APIError):  # it ends at this moment
+            rows.append(("processes", len(container.top()["Processes"])))
+    return f"{_rows(['container', container.name], rows)}<p>the log ends:</p><pre>{html.escape(log) or '(empty)'}</pre>"
+
+
+def _counts(container):
+    """Return ``memory`` in bytes and ``share`` of a processor, over a second; None where nobody tells."""
+    began = _inside(container)
+    stats = container.stats(stream=False)  # this takes the second
+    now, before = stats["cpu_stats"], stats["precpu_stats"]
+    whole = now.get("system_cpu_usage", 0) - before.get("system_cpu_usage", 0)
+    if stats["memory_stats"] and whole > 0:
+        used = now["cpu_usage"]["total_usage"] - before["cpu_usage"]["total_usage"]
+        return {"memory": stats["memory_stats"]["usage"], "share": used / whole * now.get("online_cpus", 1)}
+    ended = _inside(container)
+    if began and ended:
+        return {"memory": ended["memory"], "share": (ended["used"] - began["used"]) / (ended["time"] - began["time"])}
+    return None
+
+
+def _inside(container):
+    """Return the kernel's own counts, for engines that do not tell them: some do not with both versions of cgroups."""
+    files = ("memory/memory.usage_in_bytes", "cpuacct/cpuacct.usage")
+    answer = container.exec_run(["cat", *(f"/sys/fs/cgroup/{file}" for file in files)])
+    if answer.exit_code:
+        return None
+    memory, used = map(int, answer.output.split())
+    return {"memory": memory, "used": used / 1e9, "time": time.monotonic()}
+
+
+def explore_entrypoint(client, base):
+    """
+    Return a widget: type ENTRYPOINT, CMD and an argument, and see what runs, by running it.
+
+    SDK calls: ``client.images.build``, ``client.containers.run``.
+
+    Example::
+
+        explore_entrypoint(client, base)
+    """
+    style = {"description_width": "8em"}
+    fields = {
+        "ENTRYPOINT": ipywidgets.Text('["echo", "E"]', description="ENTRYPOINT", style=style, layout=WIDE),
+        "CMD": ipywidgets.Text('["C"]', description="CMD", style=style, layout=WIDE),
+    }
+    argument = ipywidgets.Text("", description="argument", placeholder="none", style=style, layout=WIDE)
+    button = ipywidgets.Button(
+        description="Run", button_style="primary", tooltip="build an image of these lines and run it"
+    )
+    result = _result("Type into the fields, then run. An empty field is a line that is left out.")
+
+    def work():
+        lines = [f"{name} {field.value}" for name, field in fields.items() if field.value.strip()]
+        text = "\n".join([f"FROM {base.tags[0]}", f"LABEL {state.LABEL}=1", *lines])
+        image, _ = client.images.build(fileobj=io.BytesIO(text.encode()), tag="course/starts", rm=True, forcerm=True)
+        config = image.attrs["Config"]
+        status, said = _outcome(client, image, shlex.split(argument.value) or None)
+        rows = [
+            ("ENTRYPOINT in the image", config.get("Entrypoint") or "none"),
+            ("CMD in the image", config.get("Cmd") or "none"),
+            (
+                "what runs",
+                " ".join(
+                    [*(config.get("Entrypoint") or []), *(shlex.split(argument.value) or config.get("Cmd") or [])]
+                ),
+            ),
+            ("it printed", said or "nothing"),
+            ("exit status", status),
+        ]
+        result.value = _live(_rows(["part", "value"], rows))
+
+    _does(button, work, result)
+    return _box("type ENTRYPOINT and CMD, see what runs", *fields.values(), argument, button, result)
+
+
+def _outcome(client, image, command, **options):
+    """Return ``(status, text)`` of a container that has five seconds."""
+    try:
+        container = run(client, image, command, detach=True, **{"network_mode": "none", **options})
+    except docker.errors.APIError as error:
+        return "it could not start", (error.explanation or str(error))[-300:]
+    try:
+        status = container.wait(timeout=30 if engine.vm.is_ours(client) else 5)["StatusCode"]
+    except requests.exceptions.RequestException:
+        status = "it did not end, and was stopped"
+    said = container.logs().decode(errors="replace").strip()
+    container.remove(force=True, v=True)
+    return status, said
+
+
+SERVE = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000, bind='{}')"
+FETCH = """
+import sys, time, urllib.request
+for attempt in range({tries}):
+    try:
+        sys.exit(urllib.request.urlopen("http://{address}", timeout=2).status != 200)
+    except OSError:
+        time.sleep(0.1)
+sys.exit(1)
+"""
+
+
+def explore_ports(client, image):
+    """
+    Return a widget: choose where a server listens and whether its port is published, and see which address answers.
+
+    ``image`` is one with Python in it. SDK calls: ``client.containers.run``, ``container.exec_run``.
+
+    Example::
+
+        explore_ports(client, "course/web")
+    """
+    options = {"indent": False, "layout": WIDE}
+    lonely = ipywidgets.Checkbox(description="the server listens on 127.0.0.1 only, not on all addresses", **options)
+    published = ipywidgets.Checkbox(description="its port is published, on this computer's 127.0.0.1", **options)
+    button = ipywidgets.Button(
+        description="Run", button_style="primary", tooltip="start the server and ask each address"
+    )
+    result = _result("Predict which addresses will answer. Then run.")
+
+    def work():
+        ports = {"8000/tcp": None} if published.value else {}
+        address = "127.0.0.1" if lonely.value else "0.0.0.0"
+        web = run(client, image, ["python3", "-c", SERVE.format(address)], detach=True, ports=ports)
+        try:
+            result.value = _live(_rows(["asked from", "at", "answers"], _answers(client, image, web, ports)))
+        finally:
+            web.remove(force=True, v=True)
+
+    _does(button, work, result)
+    words = "choose where a server listens, see which addresses answer"
+    return _box(words, lonely, published, button, result)
+
+
+def _answers(client, image, web, ports):
+    """Return ``(from where, address, answer)`` of three tries to reach a server."""
+    ask = ["python3", "-c", FETCH.format(tries=50, address="127.0.0.1:8000")]
+    inside = web.exec_run(ask, environment={"no_proxy": "*"}).exit_code == 0  # now it listens
+    web.reload()
+    address = next(iter(web.attrs["NetworkSettings"]["Networks"].values()))["IPAddress"] + ":8000"
+    options = {"network_mode": "bridge", "environment": {"no_proxy": "*"}}
+    status, _ = _outcome(client, image, ["python3", "-c", FETCH.format(tries=1, address=address)], **options)
+    mine, answers = "(not published)", False
+    if ports:
+        mine = f"127.0.0.1:{web.attrs['NetworkSettings']['Ports']['8000/tcp'][0]['HostPort']}"
+        with contextlib.suppress(CourseError):
+            answers = bool(url(web, 8000, timeout=1))
+    words = {True: "yes", False: "no"}
+    return [
+        ("the container itself", "127.0.0.1:8000", words[inside]),
+        ("a second container", address, words[status == 0]),
+        ("this notebook", mine, words[answers]),
+    ]

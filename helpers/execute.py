@@ -15,6 +15,7 @@ from helpers.errors import CourseError, message
 from helpers.progress import progress
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+OFFLINE = {"mathjax_url": "", "require_js_url": "", "jquery_url": ""}  # nothing on a page is fetched from elsewhere
 
 
 def execute(names=(), output=None):
@@ -40,12 +41,12 @@ def execute(names=(), output=None):
             failure = _run(notebook, path)
             if failure:
                 failures.append(failure)
+            _tidy(notebook)
             if output:
                 nbformat.write(notebook, Path(output) / path.name)
-                page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+                page, _ = HTMLExporter(embed_images=True, **OFFLINE).from_notebook_node(notebook)
                 (Path(output) / f"{path.stem}.html").write_text(page, encoding="utf-8")
             elif not failure:
-                _tidy(notebook)
                 nbformat.write(notebook, path)
             bar.update(1)
     return failures
@@ -122,3 +123,5 @@ def _tidy(notebook):
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", ()):  # a widget whose kernel is gone; its sentence in text/plain stays
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)

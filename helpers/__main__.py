@@ -92,6 +92,7 @@ def test(options, extra):
     from helpers import engine
 
     os.chdir(environment.ROOT)
+    environment.add_browser_tests()
     print(engine.describe(*engine.find()), flush=True)  # held until this process ends
     ruff = [sys.executable, "-m", "ruff"]
     statuses = [

@@ -109,9 +109,17 @@ def _create(python):
         raise CourseError(message(" ".join(command), said, "mend what it says, then try again"))
 
 
-def _pip_install(python):
+def add_browser_tests():
+    """Install what the tests in a browser need, where Chromium is and this is the course's own environment."""
+    chromium = any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    if chromium and Path(sys.prefix) == VENV and importlib.util.find_spec("axe_playwright_python") is None:
+        print("Chromium is here: adding what the tests in it need", flush=True)
+        _pip_install(Path(sys.executable), "[browser]")
+
+
+def _pip_install(python, extra=""):
     """Install the course and what it needs, with pip's lines as progress where somebody watches."""
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--editable", str(ROOT)]
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--editable", f"{ROOT}{extra}"]
     said = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
         for line in pip.stdout:

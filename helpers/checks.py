@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import difflib
+import http.client
 import io
 import json
 import re
@@ -19,7 +20,7 @@ import requests
 from helpers import engine, state
 from helpers.containers import run, url
 from helpers.errors import CourseError, message
-from helpers.images import size
+from helpers.images import remember, size
 from helpers.inside import read
 
 EXERCISES = {}
@@ -27,7 +28,7 @@ FIND = {
     "container": lambda client, mine: client.containers.get(mine if isinstance(mine, str) else mine.id),
     "image": lambda client, mine: client.images.get(mine if isinstance(mine, str) else mine.id),
     "volume": lambda client, mine: client.volumes.get(mine if isinstance(mine, str) else mine.id),
-    "answer": lambda client, mine: mine.decode().strip() if isinstance(mine, bytes) else mine,
+    "answer": lambda client, mine: (mine.decode(errors="replace") if isinstance(mine, bytes) else str(mine)).strip(),
 }
 
 
@@ -69,14 +70,19 @@ def _not_yet(name, held, fact, question):
 
 def _facts(kind, look, mine):
     """Yield ``(fact, holds, question)`` of one exercise; the first is that the engine has what was handed over."""
-    client, _ = engine.find()
+    client = getattr(mine, "client", None) or engine.find(tidy=False)[0]  # what waits to be looked at stays
     try:
         found = FIND[kind](client, mine)
-    except (docker.errors.APIError, docker.errors.NullResource, AttributeError):
+    except (docker.errors.APIError, docker.errors.NullResource, AttributeError, TypeError, ValueError):
         words = f"{mine!r}" if len(repr(mine)) < 60 else f"something of type {type(mine).__name__}"
         yield f"the engine has {words} as {kind}", False, HAND_OVER[kind]
         return
-    yield from look(client, found)
+    try:
+        yield from look(client, found)
+    except docker.errors.ImageNotFound as error:
+        yield "the images of this lesson are here", False, f"{error.explanation}. Did its cells above run?"
+    except (docker.errors.DockerException, requests.exceptions.RequestException, TypeError, ValueError) as error:
+        yield "the engine could be asked about it", False, f"it says: {str(error)[-200:]}. What did you hand over?"
 
 
 HAND_OVER = {
@@ -138,35 +144,45 @@ def exercise(name, kind, question):
 # What several checks look at
 
 
-def _printed(client, image, command=None, **options):
-    """Return ``(status, text)`` of a container of an image; the status is None where it did not end by itself."""
+@contextlib.contextmanager
+def _running(client, image, command=None, **options):
+    """Give ``(container, text)``: a container of an image, or None and why it could not start."""
     try:
         container = run(client, image, command, detach=True, **options)
     except docker.errors.APIError as error:
-        return 127, error.explanation or str(error)
+        yield None, (error.explanation or str(error))[-200:]
+        return
     try:
-        status = container.wait(timeout=30 if engine.vm.is_ours(client) else 1.5)["StatusCode"]
-    except requests.exceptions.RequestException:
+        yield container, ""
+    finally:
+        with contextlib.suppress(docker.errors.NotFound):
+            container.remove(force=True, v=True)
+
+
+def _printed(client, image, command=None, **options):
+    """Return ``(status, text)`` of a container of an image; the status is None where it did not end by itself."""
+    with _running(client, image, command, **options) as (container, why):
+        if container is None:
+            return 127, why
         status = None
-    said = container.logs().decode(errors="replace").strip()
-    container.remove(force=True, v=True)
-    return status, said
+        with contextlib.suppress(requests.exceptions.RequestException):  # it goes on
+            status = container.wait(timeout=60 if engine.vm.is_ours(client) else 10)["StatusCode"]
+        return status, container.logs(tail=50).decode(errors="replace").strip()
 
 
 def _calculated(client, image, line):
     """Return what a container of an image prints when it gets a line of input, and then the end of it."""
-    container = run(client, image, stdin_open=True, detach=True, network_mode="none")
-    try:
+    with _running(client, image, stdin_open=True, network_mode="none") as (container, why):
+        if container is None:
+            return why
         stdin = container.attach_socket(params={"stdin": True, "stream": True})
         stdin = getattr(stdin, "_sock", stdin)
         with contextlib.suppress(OSError):  # it has ended already
             stdin.sendall(f"{line}\n".encode())
             stdin.shutdown(socket.SHUT_WR)
         with contextlib.suppress(requests.exceptions.RequestException):
-            container.wait(timeout=30 if engine.vm.is_ours(client) else 5)
-        return container.logs().decode(errors="replace")
-    finally:
-        container.remove(force=True, v=True)
+            container.wait(timeout=60 if engine.vm.is_ours(client) else 10)
+        return container.logs(tail=50).decode(errors="replace")
 
 
 def _page(container, port=8000):
@@ -176,22 +192,23 @@ def _page(container, port=8000):
         return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=5).read()
     except urllib.error.HTTPError as error:
         return error.read()
-    except (CourseError, OSError):
+    except (CourseError, OSError, http.client.HTTPException):
         return None
+
+
+def _said(container, *command):
+    """Return what a command prints in a container; nothing where it does not start or fails."""
+    try:
+        answer = container.exec_run(list(command))
+    except docker.errors.APIError:  # how some engines say that there is no such program
+        return ""
+    return "" if answer.exit_code else answer.output.decode(errors="replace").strip()
 
 
 def _status(container):
     """Return the kernel's own words about process 1 of a container: its user, its rights."""
-    answer = container.exec_run(["cat", "/proc/1/status"])
-    return dict(line.split(":\t", 1) for line in answer.output.decode().splitlines() if ":\t" in line)
-
-
-def _starts(container, *command):
-    """Return whether a command starts in a container and ends well."""
-    try:
-        return container.exec_run(list(command)).exit_code == 0
-    except docker.errors.APIError:  # how some engines say that there is no such program
-        return False
+    told = _said(container, "cat", "/proc/1/status")
+    return dict(line.split(":\t", 1) for line in told.splitlines() if ":\t" in line)
 
 
 # 01 Containers and virtual machines
@@ -226,12 +243,12 @@ def kernel(client, answer):
 # 02 Inside a container
 
 
-@exercise("02-limit", "container", "which argument of `run` did the program meet that wanted 160 MB?")
+@exercise("02-limit", "container", "which argument limited the program that wanted 160 MB?")
 def limit(client, container):
     """Start a container that waits, and may use 32 MB of memory at most, swap included."""
     yield "it runs", container.status == "running", "what does it do? A container ends with its program: try sleep"
     settings = container.attrs["HostConfig"]
-    allowed = f"its limit is {settings['Memory'] / 2**20:.0f} MB"
+    allowed = f"its limit is {settings['Memory'] / 2**20:.0f} MB" if settings["Memory"] else "it has none"
     yield f"its memory has a limit of 32 MB ({allowed})", 0 < settings["Memory"] <= 32 * 2**20, "mem_limit= takes '32m'"
     whole = settings["MemorySwap"] == settings["Memory"] or not client.info()["SwapLimit"]  # not every kernel limits it
     yield "and no swap beside it", whole, "memory and swap together are limited by another argument. Which?"
@@ -242,16 +259,15 @@ def keep(client, volume):
     """Write a file named note so that it is still there when its container is removed."""
     base = client.images.get("course/debian:bookworm-slim")
     mounted = {volume.name: {"bind": "/data", "mode": "ro"}}
-    status, said = _printed(client, base, ["sh", "-c", "ls /data && cat /data/note"], volumes=mounted)
+    _, listed = _printed(client, base, ["ls", "-A", "/data"], volumes=mounted)
+    there = " ".join(listed.split()) or "nothing"
     yield (
         "a new container finds the file note in it",
-        status == 0,
-        (
-            f"in the volume there is: {said.splitlines()[0] if said and 'note' not in said else 'nothing'}. "
-            "At which path was it mounted where you wrote?"
-        ),
+        "note" in listed.split(),
+        (f"in the volume there is: {there}. At which path was it mounted where you wrote?"),
     )
-    yield "there is something in it", len(said.splitlines()) > 1, "the file is empty. What did you write?"
+    status, _ = _printed(client, base, ["test", "-s", "/data/note"], volumes=mounted)
+    yield "there is something in it", status == 0, "the file is empty. What did you write?"
 
 
 @exercise("02-no-rights", "container", "which two arguments of `run` take the rights away, and the user root?")
@@ -275,10 +291,10 @@ def no_rights(client, container):
 def by_hand(client, answer):
     """Ask the daemon by hand how many containers it has, those that have ended included."""
     told = client.info()
-    running = answer == told["ContainersRunning"] != told["Containers"]
+    running = answer == str(told["ContainersRunning"]) and told["ContainersRunning"] != told["Containers"]
     yield "it is not the number of those that run", not running, "the answer has several numbers. Which counts all?"
-    right = type(answer) is int and abs(answer - told["Containers"]) <= 1  # another notebook may start one meanwhile
-    yield f"the daemon has {told['Containers']}", right, "get('/info').json() is a dict. Which key counts containers?"
+    near = answer.isdigit() and abs(int(answer) - told["Containers"]) <= 1  # another notebook may start one meanwhile
+    yield "it is the number of all containers", near, "get('/info').json() is a dict. Which key counts containers?"
 
 
 @exercise("03-again", "container", "who starts a program again, if not you? Which argument of `run` asks for that?")
@@ -287,7 +303,8 @@ def again(client, container):
     policy = container.attrs["HostConfig"]["RestartPolicy"]
     yield "the daemon is asked to start it again", policy["Name"] not in ("", "no"), "restart_policy= takes a dict"
     bounded = policy["Name"] == "on-failure" and 1 <= policy["MaximumRetryCount"] <= 3
-    yield "three times at most", bounded, f"{policy['Name']!r} goes on without end. Which policy knows a maximum?"
+    most = f"at most {policy['MaximumRetryCount']} times" if policy["MaximumRetryCount"] else "without end"
+    yield "three times at most", bounded, f"{policy['Name']!r} starts it again {most}. Which policy knows a maximum?"
     deadline = time.monotonic() + (20 if engine.vm.is_ours(client) else 1.5)
     while not container.attrs["RestartCount"] and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -309,26 +326,39 @@ def own_words(client, image):
     yield "it ends by itself", status is not None, "it goes on and on: what does its command wait for?"
     yield "with status 0", status == 0, f"it said: {said[-200:] or 'nothing'}. What does CMD name?"
     yield "it says something", said != "", "what is its command? image.attrs['Config']['Cmd'] tells"
-    other = said != "Hello from a container!"
-    yield "that is not what course/first says", other, "a new name does not change an image. What has to be built anew?"
+    other = said != "Hello from a container!" and "Hello from Docker!" not in said
+    yield (
+        "that is not what an image of the lesson says",
+        other,
+        ("a new name does not change an image. What has to be built anew?"),
+    )
 
 
 @exercise("04-push", "image", "what does an image's name have to begin with, so that it goes to your registry?")
 def push(client, image):
     """Push an image under a name of your own to the registry with the password."""
-    ports = [port for one in client.containers.list() for port in one.ports.values() if port]
-    there = tuple(f"{host}:{port[0]['HostPort']}/" for port in ports for host in ("127.0.0.1", "localhost"))
-    names = [name for name in image.tags if name.startswith(there)]
+    names, found = [], False
+    for registry in client.containers.list(ignore_removed=True):
+        for port in registry.ports.get("5000/tcp") or []:
+            there = (f"127.0.0.1:{port['HostPort']}/", f"localhost:{port['HostPort']}/")
+            here = [name for name in image.tags if name.startswith(there)]
+            names += here
+            found = found or any(_stored(registry, name) for name in here if "/course/mine:" not in name)
     own = [name for name in names if "/course/mine:" not in name]
     yield "it has a name that begins with your registry's address", names, "`tag` gives an image one more name"
     yield "and goes on with a name of your own", own, f"{', '.join(names)} is the lesson's. What is yours?"
-    digests = [digest.partition("@")[0] for digest in image.attrs["RepoDigests"]]
-    pushed = any(name.rpartition(":")[0] in digests for name in own)
-    yield (
-        "the registry has it: it came back with a digest",
-        pushed,
-        "a name sends nothing. Which call does? Did it say no?",
-    )
+    yield "the registry has stored it", found, "a name sends nothing. Which call does? Did it say no?"
+
+
+def _stored(registry, name):
+    """Return whether a registry's own files have a tag, such as ``127.0.0.1:5000/course/ada:latest``."""
+    repository, _, tag = name.partition("/")[2].rpartition(":")
+    path = f"/var/lib/registry/docker/registry/v2/repositories/{repository}/_manifests/tags/{tag}/current/link"
+    try:
+        registry.get_archive(path)
+    except docker.errors.NotFound:
+        return False
+    return True
 
 
 # 05 A Django app and its Dockerfile
@@ -354,32 +384,44 @@ def order(client, text):
     with tempfile.TemporaryDirectory(prefix="docker-course-") as folder:
         (Path(folder) / "requirements.txt").write_text("something slow\n")
         (Path(folder) / "Dockerfile").write_text(str(text))
-        said, before = _built(client, folder, "print('as it was')\n")
+        before, said = _built(client, folder, "print('as it was')\n")
         yield "it builds", before is not None, f"the engine says: {said}"
-        both = "as it was" in before["app.py"] and "something slow" in before["installed"]
-        yield "/app has app.py, and installed, which the slow step makes", both, "what did you leave out?"
-        _, after = _built(client, folder, "print('edited')\n")
+        both = "as it was" in before["app.py"] and re.search(r"something slow\n[0-9a-f]{8}-", before["installed"])
+        yield "/app has app.py, and installed, as the slow step makes it", both, "what did you leave out?"
+        after, _ = _built(client, folder, "print('edited')\n")
+    for built in (before, after):
+        with contextlib.suppress(docker.errors.APIError):  # both are the same, or it has another name
+            client.images.remove(built["image"])
     yield "after an edit, the new code is in the image", "edited" in after["app.py"], "what is copied, and from where?"
-    cached = before["installed"] == after["installed"]  # it holds a number that each run of the step makes anew
+    cached = before["installed"] == after["installed"]  # each run of the step makes its number anew
     yield "and the slow step came from the cache", cached, "which lines stand before the slow step, and need the code?"
 
 
 def _built(client, folder, code):
-    """Return what a build of a folder with some code said, and two files of ``/app``; None where it failed."""
+    """Return two files of ``/app`` and the id of the image of a folder with some code, or None and what went wrong."""
     (Path(folder) / "app.py").write_text(code)
     options = {"buildargs": {"BASE": "course/debian:bookworm-slim"}, "rm": True, "forcerm": True}
     try:
         image, _ = client.images.build(path=folder, labels={state.LABEL: "1"}, **options)
+    except docker.errors.BuildError as error:
+        log = "".join(entry.get("stream", "") for entry in error.build_log)
+        remember(re.findall(r" ---> ([0-9a-f]{12})\n", log))
+        return None, error.msg[-300:]
     except docker.errors.DockerException as error:
-        return str(error)[-300:], None
-    return "", {name: (read(image, f"/app/{name}") or b"").decode() for name in ("app.py", "installed")}
+        return None, str(error)[-300:]
+    files = {name: (read(image, f"/app/{name}") or b"").decode(errors="replace") for name in ("app.py", "installed")}
+    return {**files, "image": image.id}, ""
 
 
 @exercise("05-greet", "image", "what is fixed, and what may be changed by an argument: ENTRYPOINT or CMD?")
 def greet(client, image):
     """Build an image that prints `hello world`, and with the argument `you` prints `hello you`."""
     _, plain = _printed(client, image, network_mode="none")
-    yield "without an argument it prints hello world", plain == "hello world", f"it printed {plain!r}. What is CMD for?"
+    yield (
+        "without an argument it prints hello world",
+        plain == "hello world",
+        f"it printed {plain[:99]!r}. What is CMD for?",
+    )
     _, given = _printed(client, image, ["you"], network_mode="none")
     yield (
         "with the argument you it prints hello you",
@@ -412,7 +454,7 @@ def shop(client, container):
     yield "it runs", container.status == "running", "what does its log say? container.logs()"
     networks = {name: one for name, one in container.attrs["NetworkSettings"]["Networks"].items() if name != "bridge"}
     yield "it is in a network of your own", networks, "the usual network knows no names. Which call makes another?"
-    ask = ["timeout", "5", "getent", "hosts", "shop"]
+    ask = ["timeout", "5", "getent", "ahostsv4", "shop"]
     found = [name for name in networks if _printed(client, "course/web", ask, network=name)[0] == 0]
     yield "there, a second container finds the name shop", found, "a container's own name counts, and aliases="
     addresses = _printed(client, "course/web", ask, network=found[0])[1].split()
@@ -426,14 +468,13 @@ def shop(client, container):
 def smaller(client, image):
     """Make the image of the small web server smaller than 20 MB; it still has to answer."""
     mb = size(image) / 1e6
-    web = run(client, image, detach=True, ports={"8000/tcp": None})
-    page = _page(web)
-    said = web.logs().decode(errors="replace").strip()[-200:]
-    web.remove(force=True, v=True)
+    with _running(client, image, ports={"8000/tcp": None}) as (web, why):
+        page = _page(web) if web else None
+        said = web.logs(tail=5).decode(errors="replace").strip()[-200:] if web else why
     yield (
         "it answers on port 8000",
         page and b"Here I am" in page,
-        f"its log: {said or 'empty'}. Is the page there, too?",
+        f"it said: {said or 'nothing'}. Is the page there, too?",
     )
     yield f"it is smaller than 20 MB (it has {mb:.3g} MB)", mb < 20, "what does the last FROM begin with?"
 
@@ -445,7 +486,11 @@ def borrow(client, image):
     yield "it has a file /manage.py", found is not None, "to which path did you copy it?"
     wanted = read(client.images.get("course/web"), "/app/manage.py")
     yield "with the same content", found == wanted, "was it copied out of the image, or written anew?"
-    yield "and nothing else of it", read(image, "/app/manage.py") is None, "what does the last FROM name?"
+    last = client.images.get("course/web").attrs["RootFS"]["Layers"][-1]
+    apart = read(image, "/app/manage.py") is None and last not in image.attrs["RootFS"]["Layers"]
+    yield "it does not begin from course/web", apart, "what does the last FROM name?"
+    alone = read(image, "/requirements.txt") is None and read(image, "/demo/views.py") is None
+    yield "and nothing else comes from there", alone, "COPY takes a file as well as a folder. What did you name?"
     yield "and it has Debian's shell", read(image, "/usr/bin/dash") is not None, "what does FROM name?"
 
 
@@ -456,7 +501,7 @@ def borrow(client, image):
 def users(client, answer):
     """Find out how many users /etc/passwd of the distroless image has."""
     names = ("course/distroless/python3-debian12", "course/debian:bookworm-slim")
-    right, debian = [len(read(client.images.get(name), "/etc/passwd").splitlines()) for name in names]
+    right, debian = [str(len(read(client.images.get(name), "/etc/passwd").splitlines())) for name in names]
     yield "it is not the number in Debian's image", answer != debian, "which image did you ask?"
     yield "it is the number of lines in that file", answer == right, "one line, one user: Python can read it in there"
 
@@ -467,20 +512,18 @@ def version(client, image):
     shell = read(image, "/bin/sh")
     status, said = _printed(client, image, network_mode="none")
     yield "it runs, and ends with status 0", status == 0, f"it said: {said[-160:]}. Who was given these words?"
-    yield (
-        "it prints Python's version",
-        re.match(r"Python 3\.\d+", said),
-        f"it said {said[:100]!r}. Which option tells it?",
-    )
+    told = re.search(r"\b3\.\d+\.\d+", said)
+    yield "it prints Python's version", told, f"it said {said[:99]!r}. Which option tells it?"
     yield "and it has no shell", shell is None, "that works with a shell, too. Which base has none?"
 
 
 @exercise("08-not-root", "container", "who says as which user a container runs: the image, or the one who starts it?")
 def not_root(client, container):
     """Run the web app on distroless as another user than root, so that it answers."""
-    yield "it runs", container.status == "running", f"its log: {container.logs(tail=3).decode()[-200:]}"
-    yield "its image has no shell", not _starts(container, "sh", "-c", "true"), "which image did you take?"
-    who = container.exec_run(["python3", "-c", "import os; print(os.getuid())"]).output.decode().strip()
+    yield "it runs", container.status == "running", "what does its log say? container.logs()"
+    yield "its image has no shell", not _said(container, "sh", "-c", "echo yes"), "which image did you take?"
+    who = _said(container, "python3", "-c", "import os; print(os.getuid())")
+    yield "it has Python", who.isdigit(), "is it course/web-distroless?"
     yield "its user is not root", who != "0", "its number is 0, and that is root. USER in the Dockerfile, or user="
     yield "it answers", _page(container), "is its port 8000 published?"
 

@@ -98,7 +98,7 @@ def installed(image):
 
 def read(image, path):
     """
-    Return the bytes of one file of an image, or None where it is not; the image is not started.
+    Return the bytes of one file of an image, of a link none, or None where it is not; the image is not started.
 
     SDK calls: ``client.api.create_container``, ``client.api.get_archive``.
 
@@ -112,8 +112,8 @@ def read(image, path):
         except docker.errors.NotFound:
             return None
         with tarfile.open(fileobj=_Reader(chunks), mode="r|") as tar:
-            held = tar.extractfile(tar.next())
-            return held.read() if held else None
+            member = tar.next()
+            return tar.extractfile(member).read() if member.isfile() else b""
 
 
 def added(image):

@@ -34,8 +34,12 @@ def connect(kind=None):
     return client
 
 
-def find(kind=None):
-    """Return ``(client, kind)`` of the first engine that answers; print only what an explicit choice came to."""
+def find(kind=None, tidy=True):
+    """
+    Return ``(client, kind)`` of the first engine that answers; print only what an explicit choice came to.
+
+    Unless told not to ``tidy``, containers of the course whose hour is over are removed.
+    """
     kind = kind or os.environ.get("COURSE_ENGINE")
     if kind and kind not in WAYS:
         raise CourseError(f"COURSE_ENGINE={kind} is unknown; next: choose one of {', '.join(WAYS)}, or unset it")
@@ -51,9 +55,10 @@ def find(kind=None):
             if passed and (running.address()[0] != "the default socket" or (name == "vm" and passed.code != "missing")):
                 print(f"{passed.reason}: another way is taken (to change that: {passed.remedy})")
             client.api.timeout = 600  # a slow laptop: one answer may take minutes
-            from helpers.cleaning import remove_expired
+            if tidy:
+                from helpers.cleaning import remove_expired
 
-            remove_expired(client)
+                remove_expired(client)
             return client, _kind(client)
     lines = [f"  {name}: {error.reason}\n    next: {error.remedy}" for name, error in failures.items()]
     raise CourseError("no Docker Engine could be reached. Tried:\n" + "\n".join(lines))

@@ -1,4 +1,4 @@
-# In a terminal: curl --unix-socket /var/run/docker.sock http://docker/info
+# In a terminal: docker info --format '{{.Containers}}'
 mine = get("/info").json()["Containers"]
 
 check("03-by-hand", mine)

@@ -8,11 +8,12 @@ from helpers.errors import CourseError, message
 QUESTIONS = Path(__file__).parents[1] / "notebooks" / "quiz"
 
 
-def quiz():
+def quiz(name=None):
     """
-    Show the three questions of this notebook, from ``notebooks/quiz``; answers are explained when they are chosen.
+    Show the three questions of a notebook, this one unless told; answers are explained when they are chosen.
 
-    They work offline: what jupyterquiz would fetch to set formulas is left out. It calls nothing of the SDK.
+    They lie in ``notebooks/quiz``, and work offline: what jupyterquiz would fetch to set formulas is left out. It calls
+    nothing of the SDK.
 
     Raises:
         CourseError: there are no questions for a notebook of this name.
@@ -25,13 +26,14 @@ def quiz():
     from IPython.utils.capture import capture_output
     from jupyterquiz import display_quiz
 
-    name = state.notebook().removeprefix("test-")
-    path = QUESTIONS / f"{name}.json"
-    if not path.exists():
-        remedy = f"there are some for {', '.join(sorted(one.stem for one in QUESTIONS.glob('*.json')))}"
+    name = name or state.notebook().removeprefix("test-")
+    there = sorted(path.stem for path in QUESTIONS.glob("*.json"))
+    found = [stem for stem in there if name.startswith(stem)]  # a copy's name goes on with -Copy1
+    if not found:
+        remedy = f"quiz(NAME), such as quiz({there[0]!r}); there are {', '.join(there)}"
         raise CourseError(message(f"looking for questions of {name}", "there are none", remedy))
     with capture_output() as shown:
-        display_quiz(str(path))
+        display_quiz(str(QUESTIONS / f"{found[0]}.json"))
     for output in shown.outputs:
         data = {kind: text.replace("MathJax", "NoMathJax") for kind, text in output.data.items()}
         display({**data, "text/plain": "Questions. Run this cell to answer them."}, raw=True)

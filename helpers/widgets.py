@@ -7,6 +7,7 @@ A notebook stores a sentence in a widget's place: what it shows stands as a tabl
 import contextlib
 import html
 import io
+import re
 import shlex
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ from helpers.images import proxies, remember, size
 from helpers.inside import added
 
 WIDE = ipywidgets.Layout(width="98%", max_width="900px")
+WATCHED = {}  # by container, the place where it is shown
 PATIENCE = 600  # seconds that `watch` looks at a container
 
 
@@ -53,8 +55,9 @@ def _result(words):
     return ipywidgets.HTML(_live(html.escape(words)), layout=WIDE)
 
 
-def _live(inner):
-    return f'<div role="status" aria-live="polite" style="line-height:1.4">{inner}</div>'
+def _live(inner, role="status"):
+    """Return HTML for a result; what changes by itself has another role, since nobody wants each second read out."""
+    return f'<div class="course-result" role="{role}" style="line-height:1.4">{inner}</div>'
 
 
 def _rows(titles, rows):
@@ -67,19 +70,19 @@ def _rows(titles, rows):
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _does(button, work, result):
-    """Have a button do its work, one at a time; say at once that it began, and in the end what went wrong, if so."""
+def _does(button, work, result, again=True):
+    """Have a button do its work; say at once that it began, and what went wrong; it can be pressed ``again`` then."""
 
     def clicked(_):
         button.disabled = True
         result.value = _live("working …")
         try:
             work()
-        except (docker.errors.DockerException, CourseError, requests.exceptions.RequestException) as error:
+        except (docker.errors.DockerException, CourseError, ValueError, OSError) as error:  # requests' are OSErrors
             said = getattr(error, "explanation", None) or str(error)
             result.value = _live(f"<b>It did not work.</b><pre>{html.escape(str(said)[-1500:])}</pre>")
         finally:
-            button.disabled = False
+            button.disabled = not again
 
     button.on_click(clicked)
 
@@ -130,7 +133,6 @@ def _built(client, path, text, base, steps, result):
         arguments = {**proxies(), "BASE": base.tags[0]}
         events = client.api.build(
             path=str(folder), tag="course/playground", buildargs=arguments, rm=True, forcerm=True, decode=True,
-            labels={state.LABEL: "1"},
         )  # fmt: skip
         made, image_id = [], None
         try:
@@ -144,10 +146,10 @@ def _built(client, path, text, base, steps, result):
                         result.value = _live(_rows(["step", "how"], [*steps[:-1], [steps[-1][0], "working …"]]))
                     elif line.startswith(" ---> Using cache"):
                         steps[-1][1] = "from the cache"
-                    elif line.startswith(" ---> ") and steps[-1][1] == "done" and len(line) == 18:
-                        made.append(line[6:])
+                    elif re.match(" ---> [0-9a-f]{12}$", line) and steps[-1][1] == "done":
+                        made += [] if steps[-1][0].upper().startswith("FROM") else [line[6:]]
         finally:
-            remember(made[1:])  # the first is the base
+            remember(made)
     return client.images.get(image_id)
 
 
@@ -158,8 +160,8 @@ def _change(builds, seconds):
         before, layers_before = builds[-2]
         more = now - before
         change = "as large as" if not more else f"{human(abs(more))} {'more' if more > 0 else 'less'} than"
-        words += f" That is {change} the build before, with {abs(count - layers_before) or 'no'} layers "
-        words += "more." if count >= layers_before else "less."
+        layers = f"{abs(count - layers_before)} {'more' if count >= layers_before else 'fewer'}"
+        words += f" That is {change} the build before; layers: {layers}."
     return f"<p>{words}</p>"
 
 
@@ -224,16 +226,17 @@ def watch(container):
             container.reload()
             counts = _counts(container) if container.status == "running" else None
             log = container.logs(tail=5).decode(errors="replace")
+            result.value = _live(_state(container, counts, log), role="group")
         except docker.errors.NotFound:
-            result.value = _live("<p>state: <b>removed</b></p>")
+            result.value = _live("<p>state: <b>removed</b></p>", role="group")
             for button in buttons.values():
                 button.disabled = True
             return False
         except (docker.errors.DockerException, requests.exceptions.RequestException):
             return True  # it was stopped or removed at this moment, or the engine was: look again
-        result.value = _live(_state(container, counts, log))
         buttons["start"].disabled = container.status == "running"
         buttons["stop"].disabled = container.status != "running"
+        buttons["remove"].disabled = False
         return True
 
     def act(word):
@@ -246,11 +249,12 @@ def watch(container):
 
     def look():
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and show():
+        while time.monotonic() < deadline and WATCHED.get(container.id) is result and show():
             time.sleep(0.2 if container.status == "running" else 1)
 
     for word, button in buttons.items():
-        _does(button, act(word), said)
+        _does(button, act(word), said, again=False)
+    WATCHED[container.id] = result  # one that was shown earlier ends
     threading.Thread(target=look, daemon=True).start()
     return _box(
         "a container's state, memory and log, and buttons", ipywidgets.HBox(list(buttons.values())), said, result
@@ -348,7 +352,7 @@ def _outcome(client, image, command, **options):
         status = container.wait(timeout=30 if engine.vm.is_ours(client) else 5)["StatusCode"]
     except requests.exceptions.RequestException:
         status = "it did not end, and was stopped"
-    said = container.logs().decode(errors="replace").strip()
+    said = container.logs(tail=20).decode(errors="replace").strip()[-1500:]
     container.remove(force=True, v=True)
     return status, said
 

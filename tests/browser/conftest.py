@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TOKEN = secrets.token_urlsafe()  # other users of this computer have no business here
 PICTURES = Path(__file__).parent / "screenshots"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SETTINGS = {  # all cells are in the page at once, and nothing asks a question
@@ -42,6 +44,8 @@ def pytest_collection_modifyitems(items):
     lacking += [] if CHROMIUM else ["Chromium"]
     for item in items:
         if lacking and Path(__file__).parent in item.path.parents:
+            if os.environ.get("CI"):
+                raise pytest.UsageError(f"the tests in a browser lack {', '.join(lacking)}")
             item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(lacking)}"))
 
 
@@ -69,19 +73,22 @@ def lab(client, tmp_path_factory):
         "JUPYTERLAB_WORKSPACES_DIR": str(room / "workspaces"),
         "JUPYTER_RUNTIME_DIR": str(room / "runtime"),
     }
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0",
-               "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={room}",
-               "--allow-root"]  # fmt: skip
+    command = [
+        sys.executable, "-m", "jupyter", "lab", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={room}",
+        "--allow-root",
+    ]  # fmt: skip
     with (room / "lab.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 60
     while True:
         try:
-            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/api")
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/api", timeout=5)
             break
         except OSError:
             if time.monotonic() > deadline or process.poll() is not None:
+                process.kill()
                 pytest.fail((room / "lab.log").read_text())
             time.sleep(0.1)
     yield address, room / "notebooks"
@@ -119,8 +126,8 @@ def _local(address):
 def notebook(page, lab):
     """Return a function that opens a notebook, runs it from top to bottom, and returns the page."""
 
-    def opened(name, seconds=600):
-        page.goto(f"{lab[0]}/lab/tree/notebooks/{name}.ipynb?reset")
+    def opened(name, seconds=1800):
+        page.goto(f"{lab[0]}/lab/tree/notebooks/{name}.ipynb?reset&token={TOKEN}")
         page.wait_for_function("() => window.jupyterapp && jupyterapp.shell.currentWidget?.sessionContext?.isReady")
         page.evaluate(RUN)
         page.wait_for_timeout(300)

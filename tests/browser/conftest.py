@@ -96,7 +96,7 @@ def lab(client, tmp_path_factory):
     process.wait(30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # the loop that Playwright keeps running would be in the way of other tests
 def browser():
     """Return a Chromium without a window."""
     from playwright.sync_api import sync_playwright

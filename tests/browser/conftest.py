@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items):
     lacking += [] if CHROMIUM else ["Chromium"]
     for item in items:
         if lacking and Path(__file__).parent in item.path.parents:
-            if os.environ.get("CI"):
+            if os.environ.get("COURSE_BROWSER") == "required":
                 raise pytest.UsageError(f"the tests in a browser lack {', '.join(lacking)}")
             item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(lacking)}"))
 

@@ -191,7 +191,7 @@ def explore_layers(image):
         words = f"Instruction {choice.value} added <b>{human(row['bytes'])}</b> in {files}."
         if row["files"] > len(row["largest"]):
             words += f" The {len(row['largest'])} largest:"
-        largest = [(human(count), path) for path, count in row["largest"]]
+        largest = [(human(count).replace(" ", "\N{NO-BREAK SPACE}"), path) for path, count in row["largest"]]
         result.value = _live(
             _rows(["", "", "size", "instruction"], listed)
             + f"<p>{words}</p>"

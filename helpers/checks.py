@@ -30,6 +30,12 @@ FIND = {
     "volume": lambda client, mine: client.volumes.get(mine if isinstance(mine, str) else mine.id),
     "answer": lambda client, mine: (mine.decode(errors="replace") if isinstance(mine, bytes) else str(mine)).strip(),
 }
+HAND_OVER = {
+    "container": "run(client, image, detach=True) returns a container. What did you hand over, and is it still there?",
+    "image": "build(…) and client.images.get(…) return an image. What did you hand over? Is its name spelt right?",
+    "volume": "client.volumes.create() returns a volume. What did you hand over, and is it still there?",
+    "answer": "what did you find out? Hand it over as it is.",
+}
 
 
 def check(name, mine=None):
@@ -83,14 +89,6 @@ def _facts(kind, look, mine):
         yield "the images of this lesson are here", False, f"{error.explanation}. Did its cells above run?"
     except (docker.errors.DockerException, requests.exceptions.RequestException, TypeError, ValueError) as error:
         yield "the engine could be asked about it", False, f"it says: {str(error)[-200:]}. What did you hand over?"
-
-
-HAND_OVER = {
-    "container": "run(client, image, detach=True) returns a container. What did you hand over, and is it still there?",
-    "image": "build(…) and client.images.get(…) return an image. What did you hand over? Is its name spelt right?",
-    "volume": "client.volumes.create() returns a volume. What did you hand over, and is it still there?",
-    "answer": "what did you find out? Hand it over as it is.",
-}
 
 
 def exercises(reset=False):

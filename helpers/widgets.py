@@ -36,18 +36,14 @@ class _Shown(ipywidgets.VBox):
 
     def _repr_mimebundle_(self, **options):
         data = super()._repr_mimebundle_(**options)
-        data["text/plain"] = f"A widget: {self.layout_words}. Run this cell to use it."
+        data["text/plain"] = f"A widget: {self.words}. Run this cell to use it."
         return data
 
 
 def _box(words, *children):
     box = _Shown(children)
-    box.layout_words = words
+    box.words = words
     return box
-
-
-def _heading(text):
-    return ipywidgets.HTML(f"<h4 style='margin:0.5em 0 0'>{html.escape(text)}</h4>")
 
 
 def _result(words):
@@ -323,16 +319,12 @@ def explore_entrypoint(client, base):
         text = "\n".join([f"FROM {base.tags[0]}", f"LABEL {state.LABEL}=1", *lines])
         image, _ = client.images.build(fileobj=io.BytesIO(text.encode()), tag="course/starts", rm=True, forcerm=True)
         config = image.attrs["Config"]
-        status, said = _outcome(client, image, shlex.split(argument.value) or None)
+        arguments = shlex.split(argument.value)
+        status, said = _outcome(client, image, arguments or None)
         rows = [
             ("ENTRYPOINT in the image", config.get("Entrypoint") or "none"),
             ("CMD in the image", config.get("Cmd") or "none"),
-            (
-                "what runs",
-                " ".join(
-                    [*(config.get("Entrypoint") or []), *(shlex.split(argument.value) or config.get("Cmd") or [])]
-                ),
-            ),
+            ("what runs", " ".join([*(config.get("Entrypoint") or []), *(arguments or config.get("Cmd") or [])])),
             ("it printed", said or "nothing"),
             ("exit status", status),
         ]

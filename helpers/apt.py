@@ -1,5 +1,6 @@
 """Debian packages: install them as root, or name the command that does. Standard library only."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -54,14 +55,24 @@ def install(*packages, why):
 
 
 def _apt_get(*arguments, packages):
-    done = subprocess.run(
-        ["apt-get", "--quiet", "--quiet", "-o", "DPkg::Lock::Timeout=120", *arguments],
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    with _progress(f"apt-get {arguments[0]}"):
+        done = subprocess.run(
+            ["apt-get", "--quiet", "--quiet", "-o", "DPkg::Lock::Timeout=120", *arguments],
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-8:])
         raise CourseError(message(f"apt-get {' '.join(arguments)}", tail, f"try it by hand: {command(packages)}"))
+
+
+def _progress(title):
+    """Return a bar, or none where tqdm is still to be installed."""
+    try:
+        from helpers.progress import progress
+    except ImportError:
+        return contextlib.nullcontext()
+    return progress(total=None, desc=title)

@@ -18,10 +18,11 @@ import docker
 import requests
 
 from helpers import engine, state
-from helpers.containers import run, url
+from helpers.containers import briefly, outcome, url
 from helpers.errors import CourseError, message
 from helpers.images import remember, size
 from helpers.inside import read
+from helpers.progress import progress
 
 EXERCISES = {}
 FIND = {
@@ -58,12 +59,13 @@ def check(name, mine=None):
         raise CourseError(message(f"checking exercise {name}", "there is none", f"did you mean {', '.join(near)}?"))
     kind, look, question = EXERCISES[name]
     if mine is None:
-        return _not_yet(name, [], f"{'an' if kind[0] in 'ai' else 'a'} {kind} is in mine", question)
+        return _not_yet(name, [], f"mine is {'an' if kind[0] in 'ai' else 'a'} {kind}", question)
     held = []
-    for fact, holds, then in _facts(kind, look, mine):
-        if not holds:
-            return _not_yet(name, held, fact, then)
-        held.append(fact)
+    with progress(total=None, desc=f"checking {name}", delay=2):
+        for fact, holds, then in _facts(kind, look, mine):
+            if not holds:
+                return _not_yet(name, held, fact, then)
+            held.append(fact)
     print(f"{name}: passed")
     print(*[f"  holds:   {fact}" for fact in held], sep="\n")
     _remember(name)
@@ -123,10 +125,11 @@ def _passed():
 
 
 def _remember(name):
-    days = {name: datetime.date.today().isoformat(), **_passed()}
-    unfinished = _record().with_suffix(".new")
-    unfinished.write_text(json.dumps(days, indent=1))
-    unfinished.replace(_record())
+    with state.Lock(_record().with_suffix(".lock")):  # two notebooks may pass something at once
+        days = {name: datetime.date.today().isoformat(), **_passed()}
+        unfinished = _record().with_suffix(".new")
+        unfinished.write_text(json.dumps(days, indent=1))
+        unfinished.replace(_record())
 
 
 def exercise(name, kind, question):
@@ -142,35 +145,9 @@ def exercise(name, kind, question):
 # What several checks look at
 
 
-@contextlib.contextmanager
-def _running(client, image, command=None, **options):
-    """Give ``(container, text)``: a container of an image, or None and why it could not start."""
-    try:
-        container = run(client, image, command, detach=True, **options)
-    except docker.errors.APIError as error:
-        yield None, (error.explanation or str(error))[-200:]
-        return
-    try:
-        yield container, ""
-    finally:
-        with contextlib.suppress(docker.errors.NotFound):
-            container.remove(force=True, v=True)
-
-
-def _printed(client, image, command=None, **options):
-    """Return ``(status, text)`` of a container of an image; the status is None where it did not end by itself."""
-    with _running(client, image, command, **options) as (container, why):
-        if container is None:
-            return 127, why
-        status = None
-        with contextlib.suppress(requests.exceptions.RequestException):  # it goes on
-            status = container.wait(timeout=60 if engine.vm.is_ours(client) else 10)["StatusCode"]
-        return status, container.logs(tail=50).decode(errors="replace").strip()
-
-
 def _calculated(client, image, line):
     """Return what a container of an image prints when it gets a line of input, and then the end of it."""
-    with _running(client, image, stdin_open=True, network_mode="none") as (container, why):
+    with briefly(client, image, stdin_open=True, network_mode="none") as (container, why):
         if container is None:
             return why
         stdin = container.attach_socket(params={"stdin": True, "stream": True})
@@ -257,14 +234,14 @@ def keep(client, volume):
     """Write a file named note so that it is still there when its container is removed."""
     base = client.images.get("course/debian:bookworm-slim")
     mounted = {volume.name: {"bind": "/data", "mode": "ro"}}
-    _, listed = _printed(client, base, ["ls", "-A", "/data"], volumes=mounted)
+    _, listed = outcome(client, base, ["ls", "-A", "/data"], volumes=mounted)
     there = " ".join(listed.split()) or "nothing"
     yield (
         "a new container finds the file note in it",
         "note" in listed.split(),
         (f"in the volume there is: {there}. At which path was it mounted where you wrote?"),
     )
-    status, _ = _printed(client, base, ["test", "-s", "/data/note"], volumes=mounted)
+    status, _ = outcome(client, base, ["test", "-s", "/data/note"], volumes=mounted)
     yield "there is something in it", status == 0, "the file is empty. What did you write?"
 
 
@@ -320,7 +297,7 @@ def again(client, container):
 @exercise("04-own-words", "image", "what has to differ from course/first: the file, the command, or either?")
 def own_words(client, image):
     """Build an image that says something of your own when it is run."""
-    status, said = _printed(client, image, network_mode="none")
+    status, said = outcome(client, image, network_mode="none")
     yield "it ends by itself", status is not None, "it goes on and on: what does its command wait for?"
     yield "with status 0", status == 0, f"it said: {said[-200:] or 'nothing'}. What does CMD name?"
     yield "it says something", said != "", "what is its command? image.attrs['Config']['Cmd'] tells"
@@ -414,13 +391,13 @@ def _built(client, folder, code):
 @exercise("05-greet", "image", "what is fixed, and what may be changed by an argument: ENTRYPOINT or CMD?")
 def greet(client, image):
     """Build an image that prints `hello world`, and with the argument `you` prints `hello you`."""
-    _, plain = _printed(client, image, network_mode="none")
+    _, plain = outcome(client, image, network_mode="none")
     yield (
         "without an argument it prints hello world",
         plain == "hello world",
         f"it printed {plain[:99]!r}. What is CMD for?",
     )
-    _, given = _printed(client, image, ["you"], network_mode="none")
+    _, given = outcome(client, image, ["you"], network_mode="none")
     yield (
         "with the argument you it prints hello you",
         given == "hello you",
@@ -452,11 +429,23 @@ def shop(client, container):
     yield "it runs", container.status == "running", "what does its log say? container.logs()"
     networks = {name: one for name, one in container.attrs["NetworkSettings"]["Networks"].items() if name != "bridge"}
     yield "it is in a network of your own", networks, "the usual network knows no names. Which call makes another?"
-    ask = ["timeout", "5", "getent", "ahostsv4", "shop"]
-    found = [name for name in networks if _printed(client, "course/web", ask, network=name)[0] == 0]
+    ask = ["python3", "-c", ASK_THE_SHOP]
+    told = {name: outcome(client, "course/web", ask, network=name)[1].split() for name in networks}
+    found = [name for name, words in told.items() if words]
     yield "there, a second container finds the name shop", found, "a container's own name counts, and aliases="
-    addresses = _printed(client, "course/web", ask, network=found[0])[1].split()
-    yield "and it means this container", networks[found[0]]["IPAddress"] in addresses, "which container has that name?"
+    mine = [name for name in found if networks[name]["IPAddress"] in told[name]]
+    yield "and it means this container", mine, "which container has that name?"
+    answers = any("answers" in told[name] for name in mine)
+    yield "which answers there on port 8000", answers, "what runs in it? Is it the web app?"
+
+
+ASK_THE_SHOP = """
+import contextlib, socket, urllib.request
+with contextlib.suppress(OSError):
+    print(*{entry[4][0] for entry in socket.getaddrinfo("shop", 8000, socket.AF_INET)})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    print(opener.open("http://shop:8000/demo/", timeout=4).status == 200 and "answers")
+"""
 
 
 # 07 Multi-stage builds
@@ -466,7 +455,7 @@ def shop(client, container):
 def smaller(client, image):
     """Make the image of the small web server smaller than 20 MB; it still has to answer."""
     mb = size(image) / 1e6
-    with _running(client, image, ports={"8000/tcp": None}) as (web, why):
+    with briefly(client, image, ports={"8000/tcp": None}) as (web, why):
         page = _page(web) if web else None
         said = web.logs(tail=5).decode(errors="replace").strip()[-200:] if web else why
     yield (
@@ -508,7 +497,7 @@ def users(client, answer):
 def version(client, image):
     """Mend Dockerfile.form, so that its image prints Python's version."""
     shell = read(image, "/bin/sh")
-    status, said = _printed(client, image, network_mode="none")
+    status, said = outcome(client, image, network_mode="none")
     yield "it runs, and ends with status 0", status == 0, f"it said: {said[-160:]}. Who was given these words?"
     told = re.search(r"\b3\.\d+\.\d+", said)
     yield "it prints Python's version", told, f"it said {said[:99]!r}. Which option tells it?"

@@ -6,6 +6,7 @@ import time
 import docker
 
 from helpers import state
+from helpers.progress import progress
 
 
 def cleanup(client):
@@ -39,6 +40,18 @@ def remove_expired(client):
     for container in client.containers.list(all=True, filters={"label": state.ENDS_LABEL}, ignore_removed=True):
         if int(container.labels.get(state.ENDS_LABEL, 0)) < time.time():
             _gone(container.remove, force=True, v=True)
+    _forget_registries(client)
+
+
+def _forget_registries(client):
+    """Take names away that mean a registry of an ended notebook, where an image has another name, too."""
+    names = {image["Id"]: image["RepoTags"] or [] for image in client.api.images(filters={"dangling": False})}
+    there = {name: tags for tags in names.values() for name in tags if re.match(r"127\.0\.0\.1:\d+/course/", name)}
+    running = client.containers.list(ignore_removed=True) if there else []
+    ports = {binding["HostPort"] for one in running for found in one.ports.values() for binding in found or []}
+    for name, tags in there.items():
+        if re.search(r":(\d+)/", name)[1] not in ports and not set(tags) <= set(there):
+            _gone(client.api.remove_image, name)
 
 
 def clean(client):
@@ -53,12 +66,13 @@ def clean(client):
 
         clean(client)
     """
-    counts = remove_objects(client, state.NOTEBOOK_LABEL)  # not LABEL: a learner's container inherits it from our image
-    before = _image_ids(client)
     made = state.folder() / "built-images"
     remembered = set(made.read_text().split()) if made.exists() else set()
-    while any([_remove_image(client, name) for name in _course_images(client, remembered)]):
-        pass  # what was needed by a removed image can be removed now
+    with progress(total=None, desc="removing what the course made", delay=2):
+        counts = remove_objects(client, state.NOTEBOOK_LABEL)  # not LABEL: a learner's container inherits it
+        before = _image_ids(client)
+        while any([_remove_image(client, name) for name in _course_images(client, remembered)]):
+            pass  # what was needed by a removed image can be removed now
     made.unlink(missing_ok=True)
     kept = sorted(name for name in _course_images(client, set()) if not name.startswith("sha256:"))
     return {**counts, "images": len(before - _image_ids(client)), "kept": kept}

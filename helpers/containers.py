@@ -10,9 +10,11 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import docker
+import requests
 
 from helpers import engine, state
 from helpers.errors import CourseError, explain, message
+from helpers.progress import progress
 
 HOUR = 3600
 ANOTHER_PORT = "take ports={'8000/tcp': None} for a free one, or stop the other"
@@ -55,8 +57,11 @@ def run(client, image, command=None, **sdk_arguments):
         if options.get("detach") and options.get("stdin_open"):  # run(detach=True) never ends a container's input
             result = client.containers.create(image, command, **{**options, "detach": False})
             result.start()
-        else:
+        elif options.get("detach"):
             result = client.containers.run(image, command, **options)
+        else:
+            with progress(total=None, desc=f"docker run {name}", delay=2):
+                result = client.containers.run(image, command, **options)
         if options.get("detach"):
             atexit.register(_remove_at_exit, client, result.id)
             _check_ports(result, options)
@@ -73,6 +78,36 @@ def run(client, image, command=None, **sdk_arguments):
         if not isinstance(error, docker.errors.ImageNotFound):
             _remove(client, options)  # made, and could not be started
         raise explain(error, f"docker run {name}", error.explanation, _run_advice(error, name)) from None
+
+
+@contextlib.contextmanager
+def briefly(client, image, command=None, **options):
+    """Give ``(container, "")``, and remove the container afterwards; or ``(None, text)`` where it could not start."""
+    try:
+        container = run(client, image, command, detach=True, **options)
+    except docker.errors.APIError as error:
+        yield None, (error.explanation or str(error))[-300:]
+        return
+    try:
+        yield container, ""
+    finally:
+        with contextlib.suppress(docker.errors.NotFound):
+            container.remove(force=True, v=True)
+
+
+def outcome(client, image, command=None, seconds=10, **options):
+    """
+    Return ``(status, text)`` of a container that has some seconds, more of them in the virtual machine.
+
+    The status is 127 where it could not start, with the engine's words, and None where it did not end by itself.
+    """
+    with briefly(client, image, command, **options) as (container, why):
+        if container is None:
+            return 127, why
+        status = None
+        with contextlib.suppress(requests.exceptions.RequestException):  # it goes on
+            status = container.wait(timeout=seconds * (6 if engine.vm.is_ours(client) else 1))["StatusCode"]
+        return status, container.logs(tail=50).decode(errors="replace").strip()
 
 
 def _check_ports(container, options):

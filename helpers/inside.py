@@ -10,6 +10,7 @@ import docker
 
 from helpers import state
 from helpers.containers import labels
+from helpers.errors import CourseError, message
 from helpers.images import layers, size
 from helpers.progress import progress
 
@@ -148,7 +149,11 @@ def _added(image, bar):
                     with contextlib.suppress(tarfile.ReadError):  # not every file in it is a layer
                         held[member.name] = _files(_chunks(first, file))
     manifest = json.loads(texts["manifest.json"])[0]
-    files = iter([held[aliases.get(name, name)] for name in manifest["Layers"]])
+    names = [aliases.get(name, name) for name in manifest["Layers"]]
+    if unread := [name for name in names if name not in held]:
+        remedy = "it may be compressed with zstd, which Python 3.14 and newer can read"
+        raise CourseError(message(f"reading the layers of {image.short_id}", f"{unread[0]} is no tar archive", remedy))
+    files = iter([held[name] for name in names])
     history = json.loads(texts[manifest["Config"]])["history"]
     rows = layers(image)
     for row, entry in zip(rows, history, strict=True):

@@ -2,16 +2,18 @@
 
 import io
 import sys
+import threading
 
 from tqdm import tqdm
 
 
-def progress(total, desc, unit="step", **tqdm_arguments):
+def progress(total, desc, unit="step", delay=0, **tqdm_arguments):
     """
-    Return a tqdm bar that goes away when it is closed.
+    Return a tqdm bar that goes away when it is closed; its clock goes on while nothing happens.
 
-    In a notebook it is drawn as an SVG picture, not as a widget: a stored notebook then opens without
-    "model not found", and nbval has nothing that changes to compare.
+    Without a ``total`` it tells the time only. With ``delay``, it is shown where that many seconds are over: what is
+    usually done by then shows nothing. In a notebook it is drawn as an SVG picture, not as a widget: a stored notebook
+    then opens without "model not found", and nbval has nothing that changes to compare.
 
     Example::
 
@@ -19,26 +21,54 @@ def progress(total, desc, unit="step", **tqdm_arguments):
             bar.update(1)
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    options = {"total": total, "desc": desc, "unit": unit, "delay": delay, "leave": False, **tqdm_arguments}
     if getattr(shell, "kernel", None):
-        return _NotebookBar(total=total, desc=desc, unit=unit, leave=False, **tqdm_arguments)
-    # disable=None: no bar where the output is not a terminal, such as a log file
-    return tqdm(total=total, desc=desc, unit=unit, leave=False, disable=None, **tqdm_arguments)
+        return _NotebookBar(file=io.StringIO(), **options)
+    return _Bar(disable=None, **options)  # None: no bar where the output is not a terminal, such as a log file
 
 
-class _NotebookBar(tqdm):
-    monitor_interval = 0
+class _Bar(tqdm):
+    monitor_interval = 0  # tqdm's own thread, which would only draw what is late
 
     def __init__(self, *args, **kwargs):
-        from IPython.display import display
+        super().__init__(*args, **kwargs)
+        if not self.disable:
+            self.over = threading.Event()
+            self.clock = threading.Thread(target=self._tick, daemon=True)
+            self.clock.start()
 
-        self.handle = display({"text/plain": ""}, raw=True, display_id=True)
-        super().__init__(*args, file=io.StringIO(), **kwargs)
+    def _tick(self):
+        pause = self.delay or 1
+        while not self.over.wait(pause):
+            self.last_print_t = self._time()  # else tqdm believes that a delayed bar was never shown, and leaves it
+            self.refresh()
+            pause = 1
+
+    def close(self):
+        if hasattr(self, "clock"):
+            self.over.set()
+            self.clock.join()
+        super().close()
+
+    @property
+    def format_dict(self):
+        counted = "{desc} |{bar:20}| {n_fmt} of {total_fmt} {unit}, {elapsed}{postfix}"
+        return {**super().format_dict, "bar_format": counted if self.total else "{desc}, {elapsed}{postfix}"}
+
+
+class _NotebookBar(_Bar):
+    handle = None
 
     def display(self, msg=None, pos=None):
+        from IPython.display import display
+
         data = {"text/plain": ""}
         if msg != "":  # tqdm asks for the empty text when a bar that does not stay is closed
             data["image/svg+xml"] = _svg(self.n, self.total, self._words())
-        self.handle.update(data, raw=True)
+        if self.handle is None:
+            self.handle = display(data, raw=True, display_id=True)
+        else:
+            self.handle.update(data, raw=True)
         return True
 
     def _words(self):
@@ -46,7 +76,8 @@ class _NotebookBar(tqdm):
         amount, total = now["n"], now["total"] or 0
         if now["unit_scale"]:
             amount, total = tqdm.format_sizeof(amount), tqdm.format_sizeof(total)
-        words = f"{now['prefix']} {amount} of {total} {now['unit']}, {tqdm.format_interval(now['elapsed'])}"
+        counted = f" {amount} of {total} {now['unit']}" if now["total"] else ""
+        words = f"{now['prefix']}{counted}, {tqdm.format_interval(now['elapsed'])}"
         return f"{words}, {now['postfix']}" if now["postfix"] else words
 
 

@@ -9,6 +9,7 @@ from helpers.bootstrap import BASES
 from helpers.containers import labels, run, url
 from helpers.errors import CourseError, explain, message
 from helpers.images import base_image, build
+from helpers.progress import progress
 
 HELLO = "hello-world"
 READY = "until systemctl list-units >/dev/null 2>&1; do sleep 0.1; done; systemctl is-system-running --wait"
@@ -32,10 +33,13 @@ def server(client):
         machine.exec_run(["sudo", "apt", "update"], user="ubuntu")
     """
     image, registry, hello = images(client)
-    network = client.networks.create(f"course-{secrets.token_hex(4)}", labels=labels())
-    _registry(client, network, registry, hello)
-    machine = start(client, image, network)
-    wait(machine)
+    with progress(total=3, desc="starting a server") as bar:
+        network = client.networks.create(f"course-{secrets.token_hex(4)}", labels=labels())
+        _registry(client, network, registry, hello)
+        bar.update(1)
+        machine = start(client, image, network)
+        bar.update(1)
+        wait(machine)
     return machine
 
 

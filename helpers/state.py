@@ -1,5 +1,6 @@
 """Where the course keeps what must outlive a notebook. Standard library only."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -38,16 +39,17 @@ def notebook():
 
 
 class Lock:
-    """A file lock that ends with its process."""
+    """A file lock that ends with its process; on Windows, where only a learner's progress is kept so, none."""
 
     def __init__(self, path):
         self.path = path
 
     def __enter__(self):
-        import fcntl
-
         self.file = self.path.open("w")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(self.file, fcntl.LOCK_EX)
 
     def __exit__(self, *_):
         self.file.close()

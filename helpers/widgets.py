@@ -19,8 +19,8 @@ import docker
 import ipywidgets
 import requests
 
-from helpers import engine, state
-from helpers.containers import run, url
+from helpers import state
+from helpers.containers import outcome, run, url
 from helpers.draw import human
 from helpers.errors import CourseError
 from helpers.images import proxies, remember, size
@@ -47,12 +47,16 @@ def _box(words, *children):
 
 
 def _result(words):
-    """Return the place for results: a live region, so that a screen reader tells of it."""
-    return ipywidgets.HTML(_live(html.escape(words)), layout=WIDE)
+    """Return the place for results."""
+    return ipywidgets.HTML(_live(html.escape(words), role="group"), layout=WIDE)
 
 
-def _live(inner, role="status"):
-    """Return HTML for a result; what changes by itself has another role, since nobody wants each second read out."""
+def _live(inner, role="alert"):
+    """
+    Return HTML for a result. An alert is read out by a screen reader as soon as it is put in, a status is not.
+
+    What changes by itself has the role ``group``, since nobody wants each second or each step read out.
+    """
     return f'<div class="course-result" role="{role}" style="line-height:1.4">{inner}</div>'
 
 
@@ -139,7 +143,8 @@ def _built(client, path, text, base, steps, result):
                 for line in event.get("stream", "").splitlines():
                     if line.startswith("Step "):
                         steps.append([line.split(" : ", 1)[1], "done"])
-                        result.value = _live(_rows(["step", "how"], [*steps[:-1], [steps[-1][0], "working …"]]))
+                        now = _rows(["step", "how"], [*steps[:-1], [steps[-1][0], "working …"]])
+                        result.value = _live(now, role="group")
                     elif line.startswith(" ---> Using cache"):
                         steps[-1][1] = "from the cache"
                     elif re.match(" ---> [0-9a-f]{12}$", line) and steps[-1][1] == "done":
@@ -320,33 +325,18 @@ def explore_entrypoint(client, base):
         image, _ = client.images.build(fileobj=io.BytesIO(text.encode()), tag="course/starts", rm=True, forcerm=True)
         config = image.attrs["Config"]
         arguments = shlex.split(argument.value)
-        status, said = _outcome(client, image, arguments or None)
+        status, said = outcome(client, image, arguments or None, seconds=5, network_mode="none")
         rows = [
             ("ENTRYPOINT in the image", config.get("Entrypoint") or "none"),
             ("CMD in the image", config.get("Cmd") or "none"),
             ("what runs", " ".join([*(config.get("Entrypoint") or []), *(arguments or config.get("Cmd") or [])])),
-            ("it printed", said or "nothing"),
-            ("exit status", status),
+            ("it printed", said[-1500:] or "nothing"),
+            ("exit status", "none: it did not end, and was stopped" if status is None else status),
         ]
         result.value = _live(_rows(["part", "value"], rows))
 
     _does(button, work, result)
     return _box("type ENTRYPOINT and CMD, see what runs", *fields.values(), argument, button, result)
-
-
-def _outcome(client, image, command, **options):
-    """Return ``(status, text)`` of a container that has five seconds."""
-    try:
-        container = run(client, image, command, detach=True, **{"network_mode": "none", **options})
-    except docker.errors.APIError as error:
-        return "it could not start", (error.explanation or str(error))[-300:]
-    try:
-        status = container.wait(timeout=30 if engine.vm.is_ours(client) else 5)["StatusCode"]
-    except requests.exceptions.RequestException:
-        status = "it did not end, and was stopped"
-    said = container.logs(tail=20).decode(errors="replace").strip()[-1500:]
-    container.remove(force=True, v=True)
-    return status, said
 
 
 SERVE = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000, bind='{}')"
@@ -400,7 +390,7 @@ def _answers(client, image, web, ports):
     web.reload()
     address = next(iter(web.attrs["NetworkSettings"]["Networks"].values()))["IPAddress"] + ":8000"
     options = {"network_mode": "bridge", "environment": {"no_proxy": "*"}}
-    status, _ = _outcome(client, image, ["python3", "-c", FETCH.format(tries=1, address=address)], **options)
+    status, _ = outcome(client, image, ["python3", "-c", FETCH.format(tries=1, address=address)], **options)
     mine, answers = "(not published)", False
     if ports:
         mine = f"127.0.0.1:{web.attrs['NetworkSettings']['Ports']['8000/tcp'][0]['HostPort']}"

@@ -1,5 +1,6 @@
 """Fixtures, and nbval's settings for the tests typed at the root."""
 
+import json
 import shutil
 import signal
 import sys
@@ -19,6 +20,22 @@ def pytest_configure(config):
     nbval_settings.apply(config)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how much of the course's practice was looked at."""
+    from helpers.checks import EXERCISES
+
+    passed = [report.nodeid for report in terminalreporter.stats.get("passed", ())]
+    checks, browser = (
+        sum(one.startswith(f"tests/{part}") for one in passed) for part in ("test_checks.py", "browser/")
+    )
+    quizzes = (Path(__file__).parents[1] / "notebooks" / "quiz").glob("*.json")
+    questions = sum(len(json.loads(path.read_text(encoding="utf-8"))) for path in quizzes)
+    terminalreporter.write_line(
+        f"{len(EXERCISES)} exercises, {checks} tests of their checks passed; {questions} quiz questions; "
+        f"{browser} tests in a browser passed"
+    )
 
 
 @pytest.fixture(scope="session")

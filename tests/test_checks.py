@@ -76,6 +76,7 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("06-only-here", "web", "What does -p look like in Python"),
     ("06-only-here", "run(client, image, detach=True, ports={'8000/tcp': ('0.0.0.0', None)})", "it listens on 0.0.0.0"),
     ("06-shop", "run(client, image, detach=True, ports={'8000/tcp': None})", "knows no names"),
+    ("06-shop", "as_shop('python3', '-m', 'http.server', '8000')", "Is it the web app"),
     ("07-smaller", "large", "what does the last FROM begin with"),
     ("07-smaller", "'course/hello-world'", "Is the page there"),
     ("07-smaller", "built('FROM scratch', 'CMD nothing')", "Is the page there"),
@@ -121,6 +122,11 @@ def lessons(client):
         run(client, "course/debian:bookworm-slim", ["sh", "-c", line], volumes=[f"{volume.name}:/data"], remove=True)
         return volume
 
+    def as_shop(*command):
+        container = run(client, "course/web", command, detach=True)
+        client.networks.create(f"{container.name}-net", labels=labels()).connect(container, aliases=["shop"])
+        return client.containers.get(container.id)
+
     def ended(container):
         container.wait(timeout=60)
         return client.containers.get(container.id)
@@ -128,7 +134,7 @@ def lessons(client):
     def names(number):
         if number not in known or number in ("04", "06"):  # their containers end with each test
             names, path = (
-                {"AT_MOST": AT_MOST, "built": built, "ended": ended, "kept": kept},
+                {"AT_MOST": AT_MOST, "as_shop": as_shop, "built": built, "ended": ended, "kept": kept},
                 next(NOTEBOOKS.glob(f"{number}_*.ipynb")),
             )
             for cell in json.loads(path.read_text())["cells"]:

@@ -223,6 +223,24 @@ def test_expired_containers_are_removed(client, base):
     assert over.id not in left and fresh.id in left
 
 
+def test_a_registry_that_is_gone_leaves_no_name(client, base):
+    """What an ended notebook had pushed keeps its other name; an image with no other keeps the one it has."""
+    name, only = "127.0.0.1:1/course/test-pushed:latest", "127.0.0.1:1/course/test-only:latest"
+    registry = run(client, base, ["sleep", "60"], detach=True, ports={"5000/tcp": None})
+    registry.reload()
+    there = f"127.0.0.1:{registry.ports['5000/tcp'][0]['HostPort']}/course/test-there:latest"
+    for one in (name, there):
+        base.tag(one)
+    client.images.build(fileobj=io.BytesIO(f"FROM {base.tags[0]}\nLABEL only=1\n".encode()), tag=only)
+    try:
+        remove_expired(client)
+        tags = {tag for image in client.images.list() for tag in image.tags}
+        assert tags >= {there, only, base.tags[0]} and name not in tags
+    finally:
+        for one in (there, only):
+            client.images.remove(one)
+
+
 def test_cleanup_touches_this_notebook_only(client, base, monkeypatch, capsys):
     """Two notebooks share an engine: each removes its own."""
     ours = run(client, base, ["sleep", "600"], detach=True)

@@ -192,12 +192,15 @@ def _start():
     (saved.folder() / PID).write_text(str(supervisor.pid))
     import docker  # noqa: F401 (a third of a second, while the machine is resumed)
 
-    while not address():
-        if supervisor.poll() is not None:
-            said = saved.tail(log_file) or "it ended"
-            raise Unavailable("failed", f"the virtual machine did not start: {said}", f"read {log_file}")
-        time.sleep(0.01)
-    made = _first_answer(log_file)
+    from helpers.progress import progress
+
+    with progress(total=None, desc="starting the virtual machine", delay=2):
+        while not address():
+            if supervisor.poll() is not None:
+                said = saved.tail(log_file) or "it ended"
+                raise Unavailable("failed", f"the virtual machine did not start: {said}", f"read {log_file}")
+            time.sleep(0.01)
+        made = _first_answer(log_file)
     print(log_file.read_text(), end="", flush=True)  # such as: booted, since the saved state was refused
     return made
 

@@ -5,7 +5,6 @@ import contextlib
 import functools
 import io
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ from unittest import mock
 import helpers
 from helpers import bootstrap, servers
 from helpers.images import base_image, build
+from helpers.progress import progress
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 # All other public names are left out. The last three remember what would take minutes under emulation.
@@ -73,27 +73,27 @@ def rest():
     return sorted({path.stem for path in NOTEBOOKS.glob("*.ipynb")} - complete)
 
 
-def fill(client, names, elsewhere=()):
+def fill(client, names, elsewhere=(), position=0):
     """
     Have an engine make every image that some notebooks build, by their own cells, with running and showing left out.
 
     A cell that fails is passed over, since it may need what was left out, or is a mistake to learn from. ``elsewhere``
-    has, by notebook, names of images that are not to be made. It prints how long each notebook took.
+    has, by notebook, names of images that are not to be made. It prints how long each notebook took; ``position`` is
+    the line of the bar, where several processes have one.
     SDK calls: those of ``base_image`` and ``build``.
     """
     stand_ins = {name: mock.MagicMock(name=name) for name in helpers.__all__ if name not in MADE}
     stand_ins |= {"connect": lambda: Builder(client), "server": lambda _: _server(client)}
-    before = Path.cwd()
-    os.chdir(NOTEBOOKS)
-    try:
-        with mock.patch.multiple(helpers, create=True, **stand_ins):
-            for name in names:
-                began = time.monotonic()
-                with mock.patch.object(helpers, "build", _build_without(dict(elsewhere).get(name, ()))):
-                    _run_cells(NOTEBOOKS / f"{name}.ipynb")
+    cells = {name: _cells(NOTEBOOKS / f"{name}.ipynb") for name in names}
+    bar = progress(total=sum(map(len, cells.values())), desc="images", unit="cell", position=position)
+    with contextlib.chdir(NOTEBOOKS), mock.patch.multiple(helpers, create=True, **stand_ins), bar:
+        for name in names:
+            began = time.monotonic()
+            bar.set_postfix_str(name)
+            with mock.patch.object(helpers, "build", _build_without(dict(elsewhere).get(name, ()))):
+                _run_cells(name, cells[name], bar)
+            with bar.external_write_mode():
                 print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
-    finally:
-        os.chdir(before)
 
 
 def _build_without(tags):
@@ -108,11 +108,17 @@ def _server(client):
     return mock.MagicMock(name="server")
 
 
-def _run_cells(path):
+def _cells(path):
+    """Return the text of a notebook's code cells, without those that wait for something in a loop."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return [text for text in sources if not any(isinstance(part, ast.While) for part in ast.parse(text).body)]
+
+
+def _run_cells(name, cells, bar):
     names = {"__name__": "__main__"}
-    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] != "code" or any(isinstance(part, ast.While) for part in ast.parse(source).body):
-            continue
-        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
-            exec(compile(source, f"{path.name}: {cell['id']}", "exec"), names)
+    for number, text in enumerate(cells):
+        quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+        with contextlib.suppress(Exception), quiet[0], quiet[1]:
+            exec(compile(text, f"{name}, cell {number}", "exec"), names)
+        bar.update(1)

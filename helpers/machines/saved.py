@@ -17,6 +17,7 @@ from helpers.apt import SYSTEM_PROGRAMS
 from helpers.errors import CourseError, message
 from helpers.machines import keys, qemu, recipe, uml
 from helpers.memory import free_memory
+from helpers.progress import progress
 from helpers.state import Lock
 
 MEMORY = 896  # MB: with what TCG takes, JupyterLab and a notebook, no more fits into 2 GB
@@ -222,7 +223,7 @@ def _fill(work, disk, number, notebooks):
     from helpers.machines import images
 
     with uml.engine(work, disk, work / f"session-{number}", cpu=sorted(os.sched_getaffinity(0))[number]) as client:
-        images.fill(client, notebooks, images.ELSEWHERE if number else ())
+        images.fill(client, notebooks, images.ELSEWHERE if number else (), position=number)
 
 
 def _room_for_two():
@@ -293,7 +294,8 @@ def save(target):
         monitor("quit")
         process.wait(30)
 
-    cold(work, ((port, keys.INSIDE),), settle_and_save)
+    with progress(total=None, desc="booting and saving the virtual machine"):
+        cold(work, ((port, keys.INSIDE),), settle_and_save)
     for name in ("console", "control", "monitor", "qemu.log"):
         (work / name).unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
@@ -409,8 +411,8 @@ def tail(path, lines=3):
 
 
 def _convert(source, target, *options):
-    done = subprocess.run(
-        ["qemu-img", "convert", "-m", "8", "-W", *options, str(source), str(target)], capture_output=True, text=True
-    )
+    command = ["qemu-img", "convert", "-m", "8", "-W", *options, str(source), str(target)]
+    with progress(total=None, desc=f"writing {target.name}", delay=2):
+        done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise CourseError(message(f"writing {target.name}", done.stderr, "free disk space, then try again"))

@@ -12,6 +12,7 @@ from helpers.errors import CourseError, message
 from helpers.images import size
 from helpers.machines import saved
 from helpers.measure.rows import ACCELERATORS, density, first_answer, spread
+from helpers.progress import progress
 
 TOOLS = "course/debian:bookworm-slim"  # has perl, which reads /proc
 MEMORY_OF = Path(__file__).with_name("memory_of.pl")
@@ -42,13 +43,15 @@ def measure_container(client, image, repeats=5, instances=None):
     if instances:
         return _container_density(client, image, port, instances)
     times = []
-    for _ in range(repeats):
-        with contextlib.ExitStack() as stack:
-            began = time.monotonic()
-            container, page = _start_container(client, image, port, stack)
-            times.append(time.monotonic() - began)
-            if len(times) == repeats:
-                facts = _facts_of_container(client, image, container)
+    with progress(total=repeats, desc="measuring containers", unit="start") as bar:
+        for _ in range(repeats):
+            with contextlib.ExitStack() as stack:
+                began = time.monotonic()
+                container, page = _start_container(client, image, port, stack)
+                times.append(time.monotonic() - began)
+                if len(times) == repeats:
+                    facts = _facts_of_container(client, image, container)
+            bar.update(1)
     return [{"name": "container", "how": _how_of(client), "page": page, **spread(times), **facts}]
 
 
@@ -103,8 +106,11 @@ def _remove(container):
 def _container_density(client, image, port, instances):
     rows, running = [], []
     with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(progress(total=max(instances), desc="measuring containers", unit="container"))
         for count in instances:
-            running += [_start_container(client, image, port, stack)[0] for _ in range(count - len(running))]
+            while len(running) < count:
+                running.append(_start_container(client, image, port, stack)[0])
+                bar.update(1)
             own, keeper = _memory_of_containers(client, running)
             rows.append({"instances": count, "bytes": own + keeper, "keeper_bytes": keeper})
     return density("container", _how_of(client), "its keeper and forwarder", rows)

@@ -21,6 +21,7 @@ from helpers.errors import CourseError, message
 from helpers.machines import keys, qemu, saved
 from helpers.measure.rows import ACCELERATORS, PATIENCE, density, first_answer, spread
 from helpers.memory import free_memory
+from helpers.progress import progress
 
 MEMORY = 128  # MB that a machine is given: the least that its kernel and system start with
 AROUND = 160  # MB that QEMU takes beside that, at most
@@ -99,12 +100,14 @@ def _machines(memory, repeats, instances, disk):
             base = _converted(base, disk, outer)
         if instances:
             return _machine_density(how, base, disk, memory, instances, outer)
+        bar = outer.enter_context(progress(total=repeats, desc="measuring virtual machines", unit="start"))
         for _ in range(repeats):
             with contextlib.ExitStack() as stack:
                 began = time.monotonic()
                 machine = _power_on(base, disk, memory, stack)
                 page = first_answer(machine["address"], machine["over"])
                 times.append(time.monotonic() - began)
+                bar.update(1)
                 if len(times) == repeats:
                     facts = _facts_of_machine(machine, memory, stack)
                     facts |= _facts_of_snapshot(machine, memory, repeats) if disk == "qcow2" else {}
@@ -193,11 +196,16 @@ def _facts_of_machine(machine, memory, stack):
 
 def _facts_of_snapshot(machine, memory, repeats):
     """Save a machine, end it, resume it; return what that takes, and whether the snapshot shows the secret."""
-    state = _snapshot(machine)
-    _end(machine["process"])
+    times = []
+    with progress(total=repeats, desc="measuring its snapshot", unit="resumption") as bar:
+        state = _snapshot(machine)
+        _end(machine["process"])
+        for _ in range(repeats):
+            times.append(_resumed(machine["disk"], state, memory))
+            bar.update(1)
     return {
         "snapshot_bytes": state.stat().st_size + _allocated(machine["disk"]),
-        "resume_seconds": statistics.median(_resumed(machine["disk"], state, memory) for _ in range(repeats)),
+        "resume_seconds": statistics.median(times),
         "secret_in_snapshot": _holds(state, machine["secret"].encode()),
     }
 
@@ -260,10 +268,13 @@ def _starts_with(hypervisor):
 
 def _machine_density(how, base, disk, memory, instances, stack):
     rows, running = [], []
-    for count in (count for count in instances if count <= max(_room(memory), 1)):
+    counts = [count for count in instances if count <= max(_room(memory), 1)]
+    bar = stack.enter_context(progress(total=counts[-1], desc="measuring virtual machines", unit="machine"))
+    for count in counts:
         more = [_power_on(base, disk, memory, stack) for _ in range(count - len(running))]
         for machine in more:
             first_answer(machine["address"], machine["over"])
+            bar.update(1)
         running += more
         time.sleep(SETTLE)
         taken = [_memory_of_machine(machine["process"].pid, memory) for machine in running]

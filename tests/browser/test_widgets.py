@@ -139,7 +139,7 @@ def test_explore_entrypoint(shown, picture):
     assert "echo E X" in result(page, "echo E X")
     page.get_by_role("textbox", name="ENTRYPOINT").fill('["nonsense"]')
     page.get_by_role("button", name="Run", exact=True).click()
-    assert "it could not start" in result(page, "could not start")
+    assert "exit status\t127" in result(page, 'nonsense": executable file not found')
     picture("explore-entrypoint-after")
     assert serious(page) == []
 

@@ -94,15 +94,22 @@ def test(options, extra):
     os.chdir(environment.ROOT)
     environment.add_browser_tests()
     print(engine.describe(*engine.find()), flush=True)  # held until this process ends
-    ruff = [sys.executable, "-m", "ruff"]
+    pytest, ruff = [sys.executable, "-m", "pytest", "--nbval"], [sys.executable, "-m", "ruff"]
     statuses = [
         subprocess.run([*ruff, "check", "--quiet", "."]).returncode,
         subprocess.run([*ruff, "format", "--check", "--quiet", "."]).returncode,
-        _status([sys.executable, "-m", "pytest", "--nbval", *extra]),
+        _status([*pytest, *(extra or _two_at_once())]),
     ]
     if any(statuses[:2]):
         print("ruff found something: ruff check . ; ruff format .", file=sys.stderr)
     return max(statuses)
+
+
+def _two_at_once():
+    """Return pytest-xdist's arguments: tests that share an engine follow one another, beside those that are apart."""
+    from helpers.memory import free_memory
+
+    return ["-n", "2", "--dist", "loadgroup"] if (os.cpu_count() or 1) > 1 and free_memory() > 4e9 else []
 
 
 def _status(command):

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import ipaddress
 import re
 import secrets
 import time
@@ -13,7 +14,7 @@ import docker
 import requests
 
 from helpers import engine, state
-from helpers.errors import CourseError, explain, message
+from helpers.errors import CourseError, explain, gone, message
 from helpers.progress import progress
 
 HOUR = 3600
@@ -24,15 +25,16 @@ def run(client, image, command=None, **sdk_arguments):
     """
     Run a container as ``client.containers.run`` does, with the course's label and limits, and return what it returns.
 
-    Limits, unless given otherwise: 512 MB of memory, 256 processes, 1 MB of log; published ports are open on
-    127.0.0.1 only. A detached container is removed by ``cleanup``, else when this kernel ends; where the kernel was
-    killed, by the first ``connect`` after an hour. An interrupted run removes its container. With ``detach`` and
-    ``stdin_open``, the container's input ends when you close yours.
-    SDK calls: ``client.containers.run``; for the last, ``client.containers.create`` and ``container.start``.
+    Limits, unless given otherwise: 512 MB of memory, 256 processes, 1 MB of log (64 MB where the output is returned:
+    what is beyond the limit is lost); published ports are open on 127.0.0.1 only. A detached container is removed by
+    ``cleanup``, else when this kernel ends; where the kernel was killed, by the first ``connect`` after an hour. An
+    interrupted run removes its container. With ``detach`` and ``stdin_open``, the container's input ends when you close
+    yours. SDK calls: ``client.containers.run``; for the last, ``client.containers.create`` and ``container.start``.
 
     Raises:
         docker.errors.ContainerError: the command ended with another status than 0.
         docker.errors.ImageNotFound, docker.errors.APIError: with what to do next.
+        requests.exceptions.ConnectionError: the engine does not answer any more.
 
     Example::
 
@@ -42,7 +44,7 @@ def run(client, image, command=None, **sdk_arguments):
         "name": f"course-{secrets.token_hex(4)}",
         "mem_limit": "512m",
         "pids_limit": 256,
-        "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
+        "log_config": _log("1m" if sdk_arguments.get("detach") else "64m"),  # the SDK reads the output from the log
         **sdk_arguments,
     }
     given = sdk_arguments.get("labels") or {}
@@ -63,8 +65,12 @@ def run(client, image, command=None, **sdk_arguments):
             with progress(total=None, desc=f"docker run {name}", delay=2):
                 result = client.containers.run(image, command, **options)
         if options.get("detach"):
+            if taken := _taken(result, options):
+                if not _asked_for(options["ports"]) & set(taken):
+                    return run(client, image, command, **sdk_arguments)  # the engine goes on to the next free one
+                tried = f"publishing port {', '.join(taken)} of {result.name}"
+                raise CourseError(message(tried, "another program of this computer has it", ANOTHER_PORT))
             atexit.register(_remove_at_exit, client, result.id)
-            _check_ports(result, options)
         return result
     except KeyboardInterrupt:
         _remove(client, options)
@@ -78,6 +84,12 @@ def run(client, image, command=None, **sdk_arguments):
         if not isinstance(error, docker.errors.ImageNotFound):
             _remove(client, options)  # made, and could not be started
         raise explain(error, f"docker run {name}", error.explanation, _run_advice(error, name)) from None
+    except requests.exceptions.ConnectionError as error:
+        raise gone(error, f"docker run {name}") from None
+
+
+def _log(most):
+    return docker.types.LogConfig(type="json-file", config={"max-size": most, "max-file": "1"})
 
 
 @contextlib.contextmanager
@@ -86,7 +98,7 @@ def briefly(client, image, command=None, **options):
     try:
         container = run(client, image, command, detach=True, **options)
     except docker.errors.APIError as error:
-        yield None, (error.explanation or str(error))[-300:]
+        yield None, error.explanation or str(error)
         return
     try:
         yield container, ""
@@ -103,23 +115,29 @@ def outcome(client, image, command=None, seconds=10, **options):
     """
     with briefly(client, image, command, **options) as (container, why):
         if container is None:
-            return 127, why
+            return 127, f"it could not start: {why}"
         status = None
         with contextlib.suppress(requests.exceptions.RequestException):  # it goes on
             status = container.wait(timeout=seconds * (6 if engine.vm.is_ours(client) else 1))["StatusCode"]
         return status, container.logs(tail=50).decode(errors="replace").strip()
 
 
-def _check_ports(container, options):
-    """Have an engine in a machine of its own tell which published ports another program of this computer has."""
+def _taken(container, options):
+    """
+    Return the published ports that another program of this computer has; the container is removed then.
+
+    Only an engine in a machine of its own has to be asked: it does not know this computer's ports.
+    """
     taken = engine.refused(container) if options.get("ports") else []
     if taken:
         container.remove(force=True, v=True)
-        tried, said = (
-            f"publishing port {', '.join(taken)} of {container.name}",
-            "another program of this computer has it",
-        )
-        raise CourseError(message(tried, said, ANOTHER_PORT))
+    return taken
+
+
+def _asked_for(ports):
+    """Return the ports that somebody chose, as text."""
+    bindings = [one for binding in ports.values() for one in (binding if isinstance(binding, list) else [binding])]
+    return {str(binding[1]) for binding in bindings if binding[1] is not None}
 
 
 def labels():
@@ -140,12 +158,23 @@ def labels():
 
 
 def _on_loopback(binding):
-    """Return a binding on 127.0.0.1: ``None`` is any free port, a number that port."""
+    """Return a binding on 127.0.0.1: ``None`` is any free port, a number that port; an address of yours stays."""
     if isinstance(binding, tuple):
-        return binding
+        return (_in_numbers(binding[0]), *binding[1:])
     if isinstance(binding, list):
         return [_on_loopback(one) for one in binding]
     return ("127.0.0.1", binding)
+
+
+def _in_numbers(address):
+    """Return an address; the engine would take a name for none, and open the port to everybody."""
+    if address in ("localhost", ""):
+        return "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError as error:
+        remedy = "write the address in numbers, such as ('127.0.0.1', None)"
+        raise CourseError(message(f"publishing a port at {address!r}", error, remedy)) from None
 
 
 def _remove(client, options):
@@ -212,6 +241,8 @@ def url(container, port, timeout=None):
         urllib.request.urlopen(url(web, 8000) + "/demo/")
     """
     port = str(port).removesuffix("/tcp")
+    if isinstance(container, str):
+        raise no_container(container)
     tried = f"asking {container.name} on its port {port}"
     try:
         container.reload()
@@ -238,6 +269,12 @@ def url(container, port, timeout=None):
                 said = f"{error}; its log ends: {_tail(container)}"
                 raise CourseError(message(tried, said, "does it listen on 0.0.0.0, and on that port?")) from None
         time.sleep(0.1)
+
+
+def no_container(name):
+    """Return the error for who hands over a name, where the container itself is needed."""
+    remedy = f"take the container itself: client.containers.get({name!r})"
+    return CourseError(message(f"looking at {name!r}", "that is a name, not a container", remedy))
 
 
 def _tail(container):

@@ -31,3 +31,8 @@ def explain(error, tried, said, remedy):
     error.add_note(text)
     error._render_traceback_ = lambda: [f"{type(error).__name__}: {text}"]
     return error
+
+
+def gone(error, tried):
+    """Return requests' exception of an engine that does not answer any more, explained."""
+    return explain(error, tried, error, "has the engine ended? client = connect() finds it, or starts one")

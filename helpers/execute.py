@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -44,7 +45,11 @@ def execute(names=(), output=None):
             _tidy(notebook)
             if output:
                 nbformat.write(notebook, Path(output) / path.name)
-                page, _ = HTMLExporter(embed_images=True, **OFFLINE).from_notebook_node(notebook)
+                named = {"metadata": {"name": path.stem}}
+                page, _ = HTMLExporter(embed_images=True, **OFFLINE).from_notebook_node(notebook, named)
+                page = re.sub(
+                    r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', page
+                )  # the page of that notebook, beside it
                 (Path(output) / f"{path.stem}.html").write_text(page, encoding="utf-8")
             elif not failure:
                 nbformat.write(notebook, path)

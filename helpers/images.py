@@ -7,9 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import docker
+import requests
 
 from helpers import bootstrap, host_settings, state
-from helpers.errors import CourseError, explain, message
+from helpers.errors import CourseError, explain, gone, message
 from helpers.progress import progress
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -33,7 +34,10 @@ def base_image(client, name, with_host_settings=False):
         base = base_image(client, "debian:bookworm-slim")
     """
     tag = _course_name(name)
-    image, origin = _find(client, name)
+    try:
+        image, origin = _find(client, name)
+    except requests.exceptions.ConnectionError as error:
+        raise gone(error, f"looking for the image {name}") from None
     print(f"{tag}: {origin}")
     if not with_host_settings:
         return image
@@ -147,6 +151,8 @@ def build(client, path, tag, base=None, **sdk_arguments):
         raise _build_error(error.msg, log, path, tag) from None
     except docker.errors.DockerException as error:  # the Dockerfile or a name could not be read: nothing was run
         raise _build_error(getattr(error, "explanation", None) or str(error), log, path, tag) from None
+    except requests.exceptions.ConnectionError as error:
+        raise gone(error, f"docker build -t {tag} {path}") from None
     finally:
         remember(made)
     return client.images.get(image_id)

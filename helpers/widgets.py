@@ -7,6 +7,7 @@ A notebook stores a sentence in a widget's place: what it shows stands as a tabl
 import contextlib
 import html
 import io
+import json
 import re
 import shlex
 import shutil
@@ -20,7 +21,7 @@ import ipywidgets
 import requests
 
 from helpers import state
-from helpers.containers import outcome, run, url
+from helpers.containers import no_container, outcome, run, url
 from helpers.draw import human
 from helpers.errors import CourseError
 from helpers.images import proxies, remember, size
@@ -28,6 +29,7 @@ from helpers.inside import added
 
 WIDE = ipywidgets.Layout(width="98%", max_width="900px")
 WATCHED = {}  # by container, the place where it is shown
+BUILDING = {}  # the container of the step that the playground builds at the moment, and its client
 PATIENCE = 600  # seconds that `watch` looks at a container
 
 
@@ -71,11 +73,18 @@ def _rows(titles, rows):
 
 
 def _does(button, work, result, again=True):
-    """Have a button do its work; say at once that it began, and what went wrong; it can be pressed ``again`` then."""
+    """
+    Have a button do its work; say at once that it began, and what went wrong; it can be pressed ``again`` then.
+
+    It works in a thread of its own: cells, and other buttons, need not wait for it.
+    """
 
     def clicked(_):
         button.disabled = True
         result.value = _live("working …")
+        threading.Thread(target=working, daemon=True).start()
+
+    def working():
         try:
             work()
         except (docker.errors.DockerException, CourseError, ValueError, OSError) as error:  # requests' are OSErrors
@@ -92,7 +101,8 @@ def playground(client, path, base):
     Return a widget: edit a Dockerfile, build it, see which steps came from the cache, and how layers and size change.
 
     ``path`` is a folder with a Dockerfile; it stays as it is, the text that you edit is used in its place. The image is
-    ``course/playground``. SDK calls: ``client.api.build``, ``image.history``.
+    ``course/playground``. A step can be stopped; a new playground stops that of an earlier one.
+    SDK calls: ``client.api.build``, ``image.history``, ``client.api.kill``.
 
     Example::
 
@@ -104,29 +114,45 @@ def playground(client, path, base):
         layout=ipywidgets.Layout(width="98%", height="14em"),
     )
     button = ipywidgets.Button(description="Build", button_style="primary", tooltip="build this Dockerfile")
+    stop = ipywidgets.Button(description="Stop", tooltip="stop the step that is built", disabled=True)
     result = _result("Change a line, then build.")
     builds = []
+    _stop_building()
 
     def build():
-        began, steps = time.monotonic(), []
+        began, steps, log = time.monotonic(), [], []
+        stop.disabled = False
         try:
-            image = _built(client, path, text.value, base, steps, result)
+            image = _built(client, path, text.value, base, steps, log, result)
         except docker.errors.DockerException as error:
             said = getattr(error, "msg", None) or getattr(error, "explanation", None) or str(error)
+            said = "\n".join([*log[-8:], said])
             if steps:
                 steps[-1][1] = "failed"
             table = _rows(["step", "how"], steps) if steps else ""
             result.value = _live(f"{table}<b>There is no new image.</b><pre>{html.escape(said[-1500:])}</pre>")
             return
+        finally:
+            stop.disabled = True
+            BUILDING.clear()
         builds.append((size(image), len(image.attrs["RootFS"]["Layers"])))
         result.value = _live(_rows(["step", "how"], steps) + _change(builds, time.monotonic() - began))
 
     _does(button, build, result)
-    return _box("edit a Dockerfile, build it, see the steps", text, button, result)
+    stop.on_click(lambda _: _stop_building())
+    buttons = ipywidgets.HBox([button, stop])
+    return _box("edit a Dockerfile, build it, see the steps", text, buttons, result)
 
 
-def _built(client, path, text, base, steps, result):
-    """Build a folder with another Dockerfile, and fill ``steps`` with ``[instruction, how]`` as they come."""
+def _stop_building():
+    """End the step that is built, if there is one: the engine then gives the build up."""
+    for container, client in list(BUILDING.items()):
+        with contextlib.suppress(docker.errors.APIError):  # it has ended meanwhile
+            client.api.kill(container)
+
+
+def _built(client, path, text, base, steps, log, result):
+    """Build a folder with another Dockerfile; fill ``steps`` with ``[instruction, how]``, ``log`` with its last words."""
     with tempfile.TemporaryDirectory(prefix="docker-course-") as room:
         folder = shutil.copytree(path, Path(room) / "context")
         (folder / "Dockerfile").write_text(text)
@@ -142,13 +168,19 @@ def _built(client, path, text, base, steps, result):
                 image_id = (event.get("aux") or {}).get("ID", image_id)
                 for line in event.get("stream", "").splitlines():
                     if line.startswith("Step "):
+                        log.clear()
+                        BUILDING.clear()
                         steps.append([line.split(" : ", 1)[1], "done"])
                         now = _rows(["step", "how"], [*steps[:-1], [steps[-1][0], "working …"]])
                         result.value = _live(now, role="group")
                     elif line.startswith(" ---> Using cache"):
                         steps[-1][1] = "from the cache"
+                    elif running := re.match(" ---> Running in ([0-9a-f]{12})$", line):
+                        BUILDING[running[1]] = client
                     elif re.match(" ---> [0-9a-f]{12}$", line) and steps[-1][1] == "done":
                         made += [] if steps[-1][0].upper().startswith("FROM") else [line[6:]]
+                    elif line.strip():
+                        log.append(line)
         finally:
             remember(made)
     return client.images.get(image_id)
@@ -156,7 +188,7 @@ def _built(client, path, text, base, steps, result):
 
 def _change(builds, seconds):
     now, count = builds[-1]
-    words = f"<b>{human(now)}</b> in {count} layers, built in {seconds:.1f} s."
+    words = f"<b>{human(now)}</b> in {count} layer{'s' if count > 1 else ''}, built in {seconds:.1f} s."
     if len(builds) > 1:
         before, layers_before = builds[-2]
         more = now - before
@@ -185,14 +217,14 @@ def explore_layers(image):
     def show(_):
         row = rows[choice.value - 1]
         listed = [
-            ("chosen →" if one is row else "", n, human(one["bytes"]), one["instruction"][:90])
+            (_whole("chosen →") if one is row else "", n, _whole(human(one["bytes"])), one["instruction"][:90])
             for n, one in enumerate(rows, start=1)
         ]
         files = "1 file" if row["files"] == 1 else f"{row['files']} files"
         words = f"Instruction {choice.value} added <b>{human(row['bytes'])}</b> in {files}."
         if row["files"] > len(row["largest"]):
             words += f" The {len(row['largest'])} largest:"
-        largest = [(human(count).replace(" ", "\N{NO-BREAK SPACE}"), path) for path, count in row["largest"]]
+        largest = [(_whole(human(count)), path) for path, count in row["largest"]]
         result.value = _live(
             _rows(["", "", "size", "instruction"], listed)
             + f"<p>{words}</p>"
@@ -202,6 +234,11 @@ def explore_layers(image):
     choice.observe(show, "value")
     show(None)
     return _box("go through the instructions, see the files that each added", choice, result)
+
+
+def _whole(text):
+    """Return a text that is not broken into lines."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def watch(container):
@@ -215,6 +252,8 @@ def watch(container):
 
         watch(run(client, base, ["sleep", "300"], detach=True))
     """
+    if isinstance(container, str):
+        raise no_container(container)
     result = _result("looking …")
     said = _result("")
     buttons = {
@@ -226,7 +265,7 @@ def watch(container):
         try:
             container.reload()
             counts = _counts(container) if container.status == "running" else None
-            log = container.logs(tail=5).decode(errors="replace")
+            log = "\n".join(line[:200] for line in container.logs(tail=5).decode(errors="replace").splitlines())
             result.value = _live(_state(container, counts, log), role="group")
         except docker.errors.NotFound:
             result.value = _live("<p>state: <b>removed</b></p>", role="group")
@@ -235,8 +274,8 @@ def watch(container):
             return False
         except (docker.errors.DockerException, requests.exceptions.RequestException):
             return True  # it was stopped or removed at this moment, or the engine was: look again
-        buttons["start"].disabled = container.status == "running"
-        buttons["stop"].disabled = container.status != "running"
+        buttons["start"].disabled = container.status not in ("created", "exited")
+        buttons["stop"].disabled = container.status not in ("running", "restarting")
         buttons["remove"].disabled = False
         return True
 
@@ -327,9 +366,9 @@ def explore_entrypoint(client, base):
         arguments = shlex.split(argument.value)
         status, said = outcome(client, image, arguments or None, seconds=5, network_mode="none")
         rows = [
-            ("ENTRYPOINT in the image", config.get("Entrypoint") or "none"),
-            ("CMD in the image", config.get("Cmd") or "none"),
-            ("what runs", " ".join([*(config.get("Entrypoint") or []), *(arguments or config.get("Cmd") or [])])),
+            ("ENTRYPOINT in the image", json.dumps(config.get("Entrypoint")) if config.get("Entrypoint") else "none"),
+            ("CMD in the image", json.dumps(config.get("Cmd")) if config.get("Cmd") else "none"),
+            ("what runs", shlex.join([*(config.get("Entrypoint") or []), *(arguments or config.get("Cmd") or [])])),
             ("it printed", said[-1500:] or "nothing"),
             ("exit status", "none: it did not end, and was stopped" if status is None else status),
         ]

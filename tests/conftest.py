@@ -14,12 +14,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 import apart
 import nbval_settings
 
+APART = {"test_machines", "test_engine", "test_cleaning", "test_commands", "test_doctor", "test_environment"}
+
 
 def pytest_configure(config):
     """Set nbval's options; and have Ctrl-C reach what the tests start, where a shell's background job ignores it."""
     nbval_settings.apply(config)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Tell pytest-xdist what may run beside the rest: files whose tests have engines, homes or folders of their own."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("apart" if item.path.stem in APART else "shared"))
 
 
 def pytest_terminal_summary(terminalreporter):

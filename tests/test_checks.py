@@ -35,6 +35,7 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("01-create", "client.containers.create(base, labels=labels())", "which image did you name"),
     ("01-kernel", "ask(newer, '. /etc/os-release; echo $VERSION_ID')", "Who knows the kernel"),
     ("01-kernel", "'6.0.0-none'", "did `uname -r` run in a container"),
+    ("01-kernel", "client.info()['KernelVersion'][:3]", "How does it go on"),
     ("02-limit", "run(client, base, ['sleep', '300'], detach=True)", "mem_limit= takes"),
     ("02-limit", "ended(run(client, base, ['true'], detach=True))", "A container ends with its program"),
     ("02-keep", "client.volumes.create(labels=labels())", "At which path was it mounted"),
@@ -49,6 +50,7 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ),
     ("03-again", "run(client, base, ['false'], detach=True)", "restart_policy= takes a dict"),
     ("03-again", "run(client, base, ['sleep', '9'], detach=True, restart_policy={'Name': 'always'})", "without end"),
+    ("03-again", "run(client, base, ['false'], detach=True, restart_policy={'Name': 'on-failure'})", "second key"),
     ("03-again", "run(client, base, ['true'], detach=True, restart_policy=AT_MOST)", "another status than 0"),
     ("04-own-words", "client.images.get('course/first')", "What has to be built anew"),
     ("04-own-words", "client.images.get('course/registry:2')", "what does its command wait for"),
@@ -72,6 +74,11 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
         'built(\'FROM course/debian:bookworm-slim\', \'CMD ["echo", "hello", "world"]\')',
         "takes the place of CMD",
     ),
+    (
+        "05-greet",
+        "built('FROM course/debian:bookworm-slim', 'ENTRYPOINT echo hello', 'CMD [\"world\"]')",
+        "do brackets",
+    ),
     ("05-greet", "built('FROM course/debian:bookworm-slim', 'ENTRYPOINT [\"echo\", \"hello\"]')", "What is CMD for"),
     ("06-only-here", "web", "What does -p look like in Python"),
     ("06-only-here", "run(client, image, detach=True, ports={'8000/tcp': ('0.0.0.0', None)})", "it listens on 0.0.0.0"),
@@ -89,6 +96,7 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
         "int(run(client, debian, ['sh', '-c', 'wc -l < /etc/passwd'], remove=True))",
         "which image did you ask",
     ),
+    ("08-users", "len(checks.read(distroless, '/etc/passwd').decode().split(chr(10)))", "Is the last line empty"),
     (
         "08-version",
         "built('FROM course/distroless/python3-debian12', 'CMD python3 --version')",
@@ -103,6 +111,7 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ),
     ("08-not-root", "run(client, on_distroless, detach=True, user='65532')", "is its port 8000 published"),
     ("09-answer", "run(client, multi, detach=True)", "Did it get the line"),
+    ("09-answer", "run(client, base, ['echo', '6 * 7 = 42'], detach=True)", "Which image did you run"),
     ("09-signed", "multi", "LABEL name=value"),
     ("09-signed", "single", "what does its last FROM begin with"),
 ]
@@ -133,10 +142,15 @@ def lessons(client):
 
     def names(number):
         if number not in known or number in ("04", "06"):  # their containers end with each test
-            names, path = (
-                {"AT_MOST": AT_MOST, "as_shop": as_shop, "built": built, "ended": ended, "kept": kept},
-                next(NOTEBOOKS.glob(f"{number}_*.ipynb")),
-            )
+            tools = {
+                "AT_MOST": AT_MOST,
+                "as_shop": as_shop,
+                "built": built,
+                "checks": checks,
+                "ended": ended,
+                "kept": kept,
+            }
+            names, path = dict(tools), next(NOTEBOOKS.glob(f"{number}_*.ipynb"))
             for cell in json.loads(path.read_text())["cells"]:
                 source = "".join(cell["source"])
                 wanted = source.startswith(("import ", "from ")) or any(mark in source for mark in CELLS[number])

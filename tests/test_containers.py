@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import docker
 import pytest
+import requests
 
-from helpers import run, url
+from helpers import base_image, build, run, url
 from helpers.errors import CourseError
 
 
@@ -65,6 +67,32 @@ def test_input_ends(client, base):
     stdin.shutdown(socket.SHUT_WR)
     assert container.wait(timeout=30)["StatusCode"] == 0
     assert container.logs() == b"2\n"
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        lambda client: run(client, "course/first"),
+        lambda client: base_image(client, "debian:bookworm-slim"),
+        lambda client: build(client, Path(__file__).parents[1] / "notebooks" / "apps" / "first", tag="course/first"),
+    ],
+    ids=["run", "base_image", "build"],
+)
+def test_an_engine_that_is_gone(order):
+    """Three sentences instead of pages about sockets, and the way back."""
+    client = docker.DockerClient(base_url="unix:///nowhere/docker.sock", version="1.41")
+    with pytest.raises(requests.exceptions.ConnectionError) as caught:
+        order(client)
+    assert "client = connect()" in caught.value._render_traceback_()[0]
+
+
+def test_localhost_is_an_address_too(client, base):
+    """The engine would take a name for no address, and open the port to everybody."""
+    container = run(client, base, ["sleep", "60"], detach=True, ports={"80/tcp": ("localhost", None)})
+    container.reload()
+    assert [binding["HostIp"] for binding in container.ports["80/tcp"]] == ["127.0.0.1"]
+    with pytest.raises(CourseError, match="in numbers"):
+        run(client, base, ["true"], ports={"80/tcp": ("example.org", None)})
 
 
 @pytest.mark.parametrize("wanted", ["any", "one"])

@@ -258,6 +258,13 @@ def test_published_ports_come_and_go_with_the_container(home, image):
                     print("closed")
                     break
             time.sleep(0.1)
+        with socket.socket() as foreign:
+            foreign.bind(("127.0.0.1", port + 1))  # the one that the engine would choose now
+            foreign.listen()
+            web = run(client, "course/test", ["/busybox", "sleep", "60"], detach=True, ports={"8000/tcp": None})
+            web.reload()
+            print("chosen:", int(web.ports["8000/tcp"][0]["HostPort"]) > port + 1)
+            web.remove(force=True)
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
@@ -269,7 +276,7 @@ def test_published_ports_come_and_go_with_the_container(home, image):
         print("left:", client.containers.list(all=True))
     """
     done = python(code.replace("IMAGE", repr(str(image))), home)
-    assert "open True\nclosed\n" in done.stdout, done.stderr
+    assert "open True\nclosed\nchosen: True\n" in done.stdout, done.stderr
     assert "another program of this computer has it" in done.stdout and "left: []" in done.stdout
     assert over(home)
 

@@ -152,7 +152,7 @@ def _stop_building():
 
 
 def _built(client, path, text, base, steps, log, result):
-    """Build a folder with another Dockerfile; fill ``steps`` with ``[instruction, how]``, ``log`` with its last words."""
+    """Build a folder with another Dockerfile; fill ``steps`` with ``[instruction, how]``, ``log`` with its words."""
     with tempfile.TemporaryDirectory(prefix="docker-course-") as room:
         folder = shutil.copytree(path, Path(room) / "context")
         (folder / "Dockerfile").write_text(text)

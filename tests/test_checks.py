@@ -39,14 +39,15 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("02-limit", "run(client, base, ['sleep', '300'], detach=True)", "mem_limit= takes"),
     ("02-limit", "ended(run(client, base, ['true'], detach=True))", "A container ends with its program"),
     ("02-keep", "client.volumes.create(labels=labels())", "At which path was it mounted"),
-    ("02-keep", "kept('touch /data/note /data/other')", "the file is empty"),
+    ("02-keep", "kept('touch /data/note /data/other')", "and into what"),
+    ("02-keep", "kept('mkdir /data/note')", "and into what"),
     ("02-keep", "kept('echo word > /data/nota')", "there is: nota"),
     ("02-no-rights", "run(client, base, ['sleep', '300'], detach=True, cap_drop=['ALL'])", "Which is root's"),
     ("02-no-rights", "run(client, base, ['sleep', '300'], detach=True, user=1000)", "cap_drop= takes a list"),
     (
         "03-by-hand",
         "len([run(client, base, ['true'])]) and get('/info').json()['ContainersRunning']",
-        "Which counts all",
+        "Which number counts all",
     ),
     ("03-again", "run(client, base, ['false'], detach=True)", "restart_policy= takes a dict"),
     ("03-again", "run(client, base, ['sleep', '9'], detach=True, restart_policy={'Name': 'always'})", "without end"),
@@ -94,7 +95,7 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     (
         "08-users",
         "int(run(client, debian, ['sh', '-c', 'wc -l < /etc/passwd'], remove=True))",
-        "which image did you ask",
+        "Which image did you ask",
     ),
     ("08-users", "len(checks.read(distroless, '/etc/passwd').decode().split(chr(10)))", "Is the last line empty"),
     (

@@ -15,6 +15,7 @@ import requests
 
 from helpers import engine, state
 from helpers.errors import CourseError, explain, gone, message
+from helpers.machines import keys
 from helpers.progress import progress
 
 HOUR = 3600
@@ -66,8 +67,8 @@ def run(client, image, command=None, **sdk_arguments):
                 result = client.containers.run(image, command, **options)
         if options.get("detach"):
             if taken := _taken(result, options):
-                if not _asked_for(options["ports"]) & set(taken):
-                    return run(client, image, command, **sdk_arguments)  # the engine goes on to the next free one
+                if not _asked_for(options["ports"]) & set(taken):  # then one is chosen here
+                    return run(client, image, command, **{**sdk_arguments, "ports": _chosen(options["ports"])})
                 tried = f"publishing port {', '.join(taken)} of {result.name}"
                 raise CourseError(message(tried, "another program of this computer has it", ANOTHER_PORT))
             atexit.register(_remove_at_exit, client, result.id)
@@ -138,6 +139,15 @@ def _asked_for(ports):
     """Return the ports that somebody chose, as text."""
     bindings = [one for binding in ports.values() for one in (binding if isinstance(binding, list) else [binding])]
     return {str(binding[1]) for binding in bindings if binding[1] is not None}
+
+
+def _chosen(ports):
+    """Return bindings with ports that are free on this computer."""
+    if isinstance(ports, dict):
+        return {inside: _chosen(binding) for inside, binding in ports.items()}
+    if isinstance(ports, list):
+        return [_chosen(binding) for binding in ports]
+    return (ports[0], ports[1] or keys.free_port())
 
 
 def labels():

@@ -166,7 +166,7 @@ def test_as_many_machines_as_memory_is_free_for(monkeypatch):
         ({"disk": "vmdk"}, OF_MACHINES - {"snapshot_bytes", "resume_seconds", "secret_in_snapshot"}),
         ({"instances": (1, 2)}, OF_NUMBERS),
     ],
-    ids=str,
+    ids=["128 MB", "512 MB", "vmdk", "several"],
 )
 def test_rows_from_elsewhere(no_machine, capsys, ways, keys):
     """Where no machine runs, recorded rows have the same keys, and machine and date on each of them."""

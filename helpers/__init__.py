@@ -2,7 +2,7 @@
 Docker, measured: thin helpers around the Docker SDK for Python.
 
 =============  ==================================================================================
-an engine      connect
+an engine      connect, proxies
 images         base_image, build, size, layers, contents, compare, security_fixes
 containers     run, url, labels, server
 measuring      measure_container, measure_vm
@@ -21,6 +21,7 @@ import importlib
 
 _HOMES = {
     "connect": "engine",
+    "proxies": "network",
     "base_image": "images",
     "build": "images",
     "size": "images",

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from helpers import network
 from helpers.errors import CourseError, message
 
 SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"  # often not in the PATH of an ordinary user
@@ -58,7 +59,7 @@ def _apt_get(*arguments, packages):
     with _progress(f"apt-get {arguments[0]}"):
         done = subprocess.run(
             ["apt-get", "--quiet", "--quiet", "-o", "DPkg::Lock::Timeout=120", *arguments],
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            env={**os.environ, **network.variables(), "DEBIAN_FRONTEND": "noninteractive"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from helpers import apt, state
+from helpers import apt, network, state
 from helpers.errors import CourseError, message
 
 BASES = Path(__file__).parent / "bases"
@@ -78,7 +78,12 @@ def run(command, title):
     with (
         progress(total=20, desc=title, unit="stage") as bar,
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            command,
+            env={**os.environ, **network.variables()},
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
         ) as making,
     ):
         try:
@@ -91,8 +96,9 @@ def run(command, title):
             making.terminate()
             raise
     if making.returncode:
+        down = "".join(f"the proxy {proxy} does not answer ({why}). " for proxy, why in network.silent())
         remedy = (
-            "is a Debian mirror reachable? On another system: pull the image where a registry answers, "
+            f"{down}is a Debian mirror reachable? On another system: pull the image where a registry answers, "
             "then docker save there and docker load here"
         )
         raise CourseError(message(f"{title} with mmdebstrap", "\n".join(said[-8:]), remedy))

@@ -9,11 +9,12 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from helpers import apt
+from helpers import apt, network
 from helpers.errors import CourseError, message
 
 ROOT = Path(__file__).parents[1]
 VENV = ROOT / ".venv"
+TELLING = "SSLError|CERTIFICATE|ProxyError|name resolution|not known|refused|timed out|No space|ERROR: Could not"
 UNFINISHED = VENV / "docker-course-unfinished"  # there while we make .venv: an interrupted one is made anew
 
 
@@ -132,9 +133,23 @@ def _pip_install(python, extra=""):
     if sys.stdout.isatty():
         print("\r" + " " * 72 + "\r", end="", flush=True)
     if pip.returncode:
-        tail = "\n".join(said[-6:])
-        remedy = (
-            "can this computer reach https://pypi.org? Behind a proxy: export HTTPS_PROXY=http://…; where the proxy "
-            "has a certificate authority of its own: export PIP_CERT=/path/to/ca.pem; then try again"
+        telling = [line.strip() for line in said if re.search(TELLING, line)]
+        tail = "\n".join(telling[:1] + telling[-1:] if telling else said[-6:])
+        raise CourseError(message(" ".join(command), tail, _pip_remedy("\n".join(said))))
+
+
+def _pip_remedy(said):
+    for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        if os.environ.get(name) and not Path(os.environ[name]).exists():
+            return f"{name} names a file that is not there, {os.environ[name]}: correct it"
+    if down := network.silent():
+        return f"the proxy {down[0][0]} does not answer ({down[0][1]}): correct HTTPS_PROXY, or unset it"
+    if re.search("CERTIFICATE|SSL", said):
+        return (
+            "your network shows certificates of its own: export PIP_CERT=/path/to/ca.pem (often "
+            "/etc/ssl/certs/ca-certificates.crt, or ask who runs the network), then try again"
         )
-        raise CourseError(message(" ".join(command), tail, remedy))
+    return (
+        "can this computer reach https://pypi.org? Behind a proxy: export HTTPS_PROXY=http://…; where that has "
+        "certificates of its own: export PIP_CERT=/path/to/ca.pem; then try again"
+    )

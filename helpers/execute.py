@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import nbformat
@@ -33,6 +34,7 @@ def execute(names=(), output=None):
     paths, failures = prepare(names, output), []
     with progress(total=len(paths), desc="notebooks", unit="notebook") as bar:
         for path in paths:
+            began = time.monotonic()
             bar.set_postfix_str(path.stem)
             try:
                 notebook = nbformat.read(path, as_version=4)
@@ -46,14 +48,16 @@ def execute(names=(), output=None):
             if output:
                 nbformat.write(notebook, Path(output) / path.name)
                 named = {"metadata": {"name": path.stem}}
-                page, _ = HTMLExporter(embed_images=True, **OFFLINE).from_notebook_node(notebook, named)
-                page = re.sub(
-                    r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', page
-                )  # the page of that notebook, beside it
+                # plots are in it; embed_images would tear <details> apart, and no text here has pictures
+                page, _ = HTMLExporter(**OFFLINE).from_notebook_node(notebook, named)
+                page = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', page)  # its page, beside this one
                 (Path(output) / f"{path.stem}.html").write_text(page, encoding="utf-8")
             elif not failure:
                 nbformat.write(notebook, path)
             bar.update(1)
+            with bar.external_write_mode():
+                how = "failed" if failure else "executed"
+                print(f"  {path.stem}: {how}, {time.monotonic() - began:.0f} s", flush=True)
     return failures
 
 

@@ -80,7 +80,8 @@ def _newest(client):
 def _ask(client):
     """Return what the archive has, as text: a date, then lines with a version and the packages that have it."""
     from helpers.containers import run
-    from helpers.images import base_image, proxies
+    from helpers.images import base_image
+    from helpers.network import proxies
 
     base = base_image(client, "debian:bookworm-slim")
     log = docker.types.LogConfig(type="json-file", config={"max-size": "10m"})  # some thousand lines

@@ -1,19 +1,19 @@
 """Images: base images, builds, sizes and layers."""
 
-import os
 import re
+import shutil
 import zlib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import docker
 import requests
 
 from helpers import bootstrap, host_settings, state
 from helpers.errors import CourseError, explain, gone, message
+from helpers.network import proxies, silent, unreachable
 from helpers.progress import progress
 
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+LITTLE = 3e8  # bytes of disk: what fails then failed for want of room
 
 
 def base_image(client, name, with_host_settings=False):
@@ -71,7 +71,7 @@ def _find(client, name):
                     f"check the name. Without a registry these can be made: {', '.join(bootstrap.RECIPES)}",
                 )
             ) from error
-        print(f"{name}: no registry gave it ({said.strip()}); making it from Debian packages")
+        print(f"{name}: no registry gave it ({said.strip()}); making it from Debian packages, about half a minute")
         recipe(client, course_name)
         return client.images.get(course_name), "made from Debian packages"
     client.images.get(name).tag(course_name)
@@ -148,7 +148,7 @@ def build(client, path, tag, base=None, **sdk_arguments):
         events = client.api.build(path=str(path), tag=tag, buildargs=buildargs, decode=True, **options)
         image_id = _follow(events, f"building {tag}", log, made)
     except docker.errors.BuildError as error:
-        raise _build_error(error.msg, log, path, tag) from None
+        raise _build_error(error.msg, log, path, tag, _room(client)) from None
     except docker.errors.DockerException as error:  # the Dockerfile or a name could not be read: nothing was run
         raise _build_error(getattr(error, "explanation", None) or str(error), log, path, tag) from None
     except requests.exceptions.ConnectionError as error:
@@ -188,7 +188,14 @@ def _follow(events, title, log, made):
     return image_id
 
 
-def _build_error(said, log, path, tag):
+def _room(client):
+    """Return the bytes that are free on the engine's disk, where that can be seen from here."""
+    root = Path(client.info()["DockerRootDir"])
+    seen = client.api.base_url.startswith("http+docker") and root.exists()
+    return shutil.disk_usage(root).free if seen else None
+
+
+def _build_error(said, log, path, tag, room=None):
     step = next((line for line in reversed(log) if line.startswith("Step ")), "")
     since = log[log.index(step) + 1 :] if step in log else []
     own_words = [line for line in since if not line.startswith((" ---> ", "Removing intermediate container"))]
@@ -196,7 +203,10 @@ def _build_error(said, log, path, tag):
     tail = "\n".join(line for line in lines if line)
     where = f"at {step.strip()}" if step else "before its first step"
     error = docker.errors.BuildError(f"{where}: {said.strip()}", list(log))
-    return explain(error, f"docker build -t {tag} {path} stopped {where}", tail, _build_advice(said, tail))
+    advice = _build_advice(said, tail)
+    if room is not None and room < LITTLE:
+        advice = f"{room / 1e6:.0f} MB of disk are left: free some (python3 -m helpers doctor says where), build again"
+    return explain(error, f"docker build -t {tag} {path} stopped {where}", tail, advice)
 
 
 BUILD_ADVICE = {  # what the engine says → what to do next
@@ -215,14 +225,32 @@ BUILD_ADVICE = {  # what the engine says → what to do next
 }
 NO_NETWORK = (
     "resolv|name resolution|Network is unreachable|Could not connect|Connection (timed out|refused)|Failed to fetch"
+    "|Cannot connect to proxy"
 )
+NO_TRUST = "CERTIFICATE_VERIFY_FAILED|certificate verif|SSLError"
 
 
 def _build_advice(said, log):
-    if "returned a non-zero code" in said and re.search(NO_NETWORK, log):
-        return "that step did not get through to the network: is this computer online? Behind a proxy: set HTTPS_PROXY"
+    if "returned a non-zero code" in said and re.search(f"{NO_NETWORK}|{NO_TRUST}", log, re.IGNORECASE):
+        return _network_advice(re.search(NO_TRUST, log, re.IGNORECASE))
     found = (advice for pattern, advice in BUILD_ADVICE.items() if re.search(pattern, said, re.IGNORECASE))
     return next(found, "read the engine's words above")
+
+
+def _network_advice(no_trust):
+    if down := silent():
+        return f"this computer's proxy {down[0][0]} does not answer: correct it, or unset the variable that names it"
+    if there := unreachable():
+        return (
+            f"no container can reach your proxy {there}: have it listen on an address of this computer, such as "
+            "docker0's (ip address), and name that in HTTPS_PROXY"
+        )
+    if no_trust:
+        return (
+            "that step met certificates that it does not trust: export PIP_CERT=/path/to/ca.pem, start lab again, and "
+            "build on base_image(…, with_host_settings=True)"
+        )
+    return "that step did not get through to the network: is this computer online? Behind a proxy: set HTTPS_PROXY"
 
 
 def size(image):
@@ -327,12 +355,3 @@ def remember(image_ids):
 
 def _course_tag(image):
     return next((tag for tag in image.tags if tag.startswith("course/")), image.tags[0] if image.tags else image.id)
-
-
-def proxies():
-    """Return the proxies of this computer that a container can reach too, as docker's predefined build arguments."""
-    found = {name: os.environ[name] for name in PROXIES if os.environ.get(name)}
-    return {
-        name: value for name, value in found.items()
-        if name.lower() == "no_proxy" or urlsplit(value).hostname not in ("localhost", "127.0.0.1", "::1")
-    }  # fmt: skip

@@ -24,8 +24,9 @@ from helpers import state
 from helpers.containers import no_container, outcome, run, url
 from helpers.draw import human
 from helpers.errors import CourseError
-from helpers.images import proxies, remember, size
+from helpers.images import remember, size
 from helpers.inside import added
+from helpers.network import proxies
 
 WIDE = ipywidgets.Layout(width="98%", max_width="900px")
 WATCHED = {}  # by container, the place where it is shown

@@ -183,8 +183,24 @@ def test_proxy_that_does_not_answer():
         "subprocess.run(['ip', 'link', 'set', 'lo', 'up']);" + EXAMINE, HTTPS_PROXY="http://me:secret@127.0.0.1:9"
     )
     state, said, _ = rows(done)["proxy"]
-    assert state == "problem" and "HTTPS_PROXY=http://127.0.0.1:9 does not answer" in said
+    assert state == "problem" and "http://127.0.0.1:9 does not answer" in said
     assert "secret" not in done.stdout
+    assert "no container can reach" in rows(done)["builds"][1]
+
+
+def test_certificates_that_are_not_there():
+    """A bundle that the environment names and that does not exist is named."""
+    done = apart.python(EXAMINE, PIP_CERT="/nowhere/ca.pem")
+    state, said, _ = rows(done)["proxy"]
+    assert state == "problem" and "PIP_CERT names a file that is not there: /nowhere/ca.pem" in said
+
+
+def test_the_disk_before_an_engine_runs(state_home):
+    """The disk on which the course will keep its images is looked at."""
+    code = "shutil = doctor.shutil; shutil.disk_usage = lambda _: shutil._ntuple_diskusage(9, 9, 7e8);"
+    done = apart.python(code + EXAMINE, XDG_STATE_HOME=state_home)
+    state, said, remedy = rows(done)["disk"]
+    assert state == "problem" and "0.7 GB free" in said and "XDG_STATE_HOME" in remedy
 
 
 ENGINE = """

@@ -2,18 +2,15 @@
 
 import os
 import shutil
-import socket
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from helpers import apt, engine
+from helpers import apt, engine, host_settings, network, state
 from helpers.engine import dockerd, running, vm
 from helpers.engine.unavailable import Unavailable
 
 ENOUGH_DISK = 5e9  # bytes; the images of all notebooks and what building them leaves
 PROBE = "debian:bookworm-slim"
-PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 
 
 def main():
@@ -24,7 +21,9 @@ def main():
         if row["next"]:
             print(f"{'':<18} next: {row['next']}")
     usable = any(row["check"] in engine.WAYS and row["state"] == "ok" for row in rows)
-    print("\nan engine can be used" if usable else "\nno engine can be used: take the first 'next' that suits you")
+    mind = any(row["state"] == "problem" and row["check"] in ("proxy", "disk") for row in rows)
+    good = "an engine can be used" + ("; see to the problem above first" if mind else "")
+    print(f"\n{good}" if usable else "\nno engine can be used: take the first 'next' that suits you")
     return 0 if usable else 1
 
 
@@ -57,9 +56,8 @@ def examine():
             client = client or found
             if found:
                 break
-    rows += _proxies()
-    if client:
-        rows += [_disk(client), _registry(client)]
+    rows += _network()
+    rows += [_disk(client), _registry(client)] if client else [_disk_of_state()]
     return rows
 
 
@@ -92,6 +90,19 @@ def _disk(client):
     return _row("disk", "ok", said)
 
 
+def _disk_of_state():
+    """Look at the disk on which the course's own engine will keep its images."""
+    try:
+        free = shutil.disk_usage(state.folder()).free
+    except OSError as error:
+        return _row("disk", "note", f"no folder for the course: {error}", "set XDG_STATE_HOME to one of yours")
+    said = f"{free / 1e9:.1f} GB free in {state.folder()}"
+    if free < ENOUGH_DISK:
+        remedy = f"the course needs {ENOUGH_DISK / 1e9:.0f} GB: free some, or set XDG_STATE_HOME to another disk"
+        return _row("disk", "problem", said, remedy)
+    return _row("disk", "ok", said)
+
+
 def _registry(client):
     """Have the engine ask its registry for one manifest; nothing is pulled."""
     import docker
@@ -103,7 +114,8 @@ def _registry(client):
         if "toomanyrequests" in said:
             remedy = f"docker login raises Docker Hub's limit. Without it: {remedy}"
         elif "x509" in said:
-            remedy = f"the engine must trust your proxy (docs.docker.com/engine/security/certificates); {remedy}"
+            trust = "to pull, the engine must trust your proxy (docs.docker.com/engine/security/certificates)"
+            remedy = f"{trust}; without that: {remedy}"
         elif "proxyconnect" in said:
             remedy = f"correct the engine's proxy (docs.docker.com/engine/daemon/proxy); {remedy}"
         return _row("registry", "note", f"none answered for {PROBE}: {said.strip()}", remedy)
@@ -120,20 +132,20 @@ def _without_registry():
     return "on a computer with a registry: docker pull and docker save; here: docker load"
 
 
-def _proxies():
-    """Return a row for each proxy that this environment names, and whether something listens there."""
-    rows = []
-    for name in PROXIES:
-        proxy = urlsplit(os.environ.get(name, ""))
-        if not proxy.hostname:
-            continue
-        shown = f"{name}={proxy.scheme}://{proxy.hostname}:{proxy.port or 80}"  # without its password
-        try:
-            socket.create_connection((proxy.hostname, proxy.port or 80), timeout=5).close()
-        except OSError as error:
-            rows.append(_row("proxy", "problem", f"{shown} does not answer: {error}", f"correct it, or unset {name}"))
-        else:
-            rows.append(_row("proxy", "ok", f"{shown} answers"))
+def _network():
+    """Return rows on the proxies that this environment names, and on its certificates."""
+    rows, down = [], dict(network.silent())
+    for proxy, why in down.items():
+        rows.append(_row("proxy", "problem", f"{proxy} does not answer: {why}", "correct it, or unset what names it"))
+    if network.variables() and not down:
+        rows.append(_row("proxy", "ok", "something listens where HTTPS_PROXY or http_proxy point to"))
+    if there := network.unreachable():
+        remedy = "have it listen on an address of this computer, and name that: builds that need PyPI or apt fail else"
+        rows.append(_row("builds", "note", f"no container can reach {there}", remedy))
+    for name in host_settings.BUNDLES:
+        path = os.environ.get(name)
+        if path and not Path(path).exists():
+            rows.append(_row("proxy", "problem", f"{name} names a file that is not there: {path}", "correct it"))
     return rows
 
 

@@ -106,10 +106,14 @@ def test(options, extra):
 
 
 def _two_at_once():
-    """Return pytest-xdist's arguments: tests that share an engine follow one another, beside those that are apart."""
+    """Return pytest-xdist's arguments: tests that share an engine follow one another (tests/conftest.py has more)."""
     from helpers.memory import free_memory
 
-    return ["-n", "2", "--dist", "loadgroup"] if (os.cpu_count() or 1) > 1 and free_memory() > 4e9 else []
+    return (
+        ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+        if (os.cpu_count() or 1) > 1 and free_memory() > 4e9
+        else []
+    )
 
 
 def _status(command):

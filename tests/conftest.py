@@ -15,6 +15,7 @@ import apart
 import nbval_settings
 
 APART = {"test_machines", "test_engine", "test_cleaning", "test_commands", "test_doctor", "test_environment"}
+ORDER = ("apart", "browser", "shared")
 
 
 def pytest_configure(config):
@@ -24,10 +25,24 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks
 def pytest_collection_modifyitems(items):
-    """Tell pytest-xdist what may run beside the rest: files whose tests have engines, homes or folders of their own."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("apart" if item.path.stem in APART else "shared"))
+    """
+    Sort the tests into three groups for pytest-xdist: within one, a test follows the other.
+
+    Those apart need no engine of others; a browser's have notebooks of their own; the rest begins when one is done.
+    """
+    groups = [*map(_group, items)]
+    for item, group in zip(items, groups, strict=True):
+        item.add_marker(pytest.mark.xdist_group(group))
+    order = sorted(range(len(items)), key=lambda n: (ORDER.index(groups[n]), n))
+    items[:] = [items[n] for n in order]
+
+
+def _group(item):
+    if item.path.parent.name == "browser":
+        return "browser"
+    return "apart" if item.path.stem in APART else "shared"
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -109,11 +109,8 @@ def _two_at_once():
     """Return pytest-xdist's arguments: tests that share an engine follow one another (tests/conftest.py has more)."""
     from helpers.memory import free_memory
 
-    return (
-        ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
-        if (os.cpu_count() or 1) > 1 and free_memory() > 4e9
-        else []
-    )
+    enough = (os.cpu_count() or 1) > 1 and free_memory() > 4e9
+    return ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"] if enough else []
 
 
 def _status(command):

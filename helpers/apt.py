@@ -6,9 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from helpers import network
+from helpers import network, state
 from helpers.errors import CourseError, message
 
+LOCK = Path("/run/docker-course-apt.lock")  # only root installs, and only root writes there
 SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"  # often not in the PATH of an ordinary user
 
 
@@ -45,14 +46,15 @@ def install(*packages, why):
             )
         )
     print(f"{why}: installing {', '.join(packages)} with apt-get", flush=True)
-    if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
-        _apt_get("update", packages=packages)
-    try:
-        _apt_get("install", "--yes", "--no-install-recommends", *packages, packages=packages)
-    except CourseError:
-        # the package lists may be older than the archive: fetch them and try once more
-        _apt_get("update", packages=packages)
-        _apt_get("install", "--yes", "--no-install-recommends", *packages, packages=packages)
+    with state.Lock(LOCK):  # apt-get itself waits for another installation, but not for another update
+        if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
+            _apt_get("update", packages=packages)
+        try:
+            _apt_get("install", "--yes", "--no-install-recommends", *packages, packages=packages)
+        except CourseError:
+            # the package lists may be older than the archive: fetch them and try once more
+            _apt_get("update", packages=packages)
+            _apt_get("install", "--yes", "--no-install-recommends", *packages, packages=packages)
 
 
 def _apt_get(*arguments, packages):

@@ -72,7 +72,9 @@ def _find(client, name):
                 )
             ) from error
         print(f"{name}: no registry gave it ({said.strip()}); making it from Debian packages, about half a minute")
-        recipe(client, course_name)
+        with state.Lock(state.folder() / f"base-{re.sub(r'[^a-z0-9]', '-', course_name)}.lock"):
+            if not client.images.list(course_name):  # another notebook may have made it meanwhile
+                recipe(client, course_name)
         return client.images.get(course_name), "made from Debian packages"
     client.images.get(name).tag(course_name)
     client.images.remove(name)  # only the name: nothing but course/* stays on this engine

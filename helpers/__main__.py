@@ -110,7 +110,7 @@ def _two_at_once():
     from helpers.memory import free_memory
 
     enough = (os.cpu_count() or 1) > 1 and free_memory() > 4e9
-    return ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"] if enough else []
+    return ["-n", "2", "--dist", "loadscope"] if enough else []
 
 
 def _status(command):

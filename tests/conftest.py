@@ -15,7 +15,6 @@ import apart
 import nbval_settings
 
 APART = {"test_machines", "test_engine", "test_cleaning", "test_commands", "test_doctor", "test_environment"}
-ORDER = ("apart", "browser", "shared")
 
 
 def pytest_configure(config):
@@ -25,24 +24,15 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks
-def pytest_collection_modifyitems(items):
-    """
-    Sort the tests into three groups for pytest-xdist: within one, a test follows the other.
+def pytest_xdist_make_scheduler(config, log):
+    """Give pytest-xdist two groups: tests that share an engine follow one another, beside those that are apart."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    Those apart need no engine of others; a browser's have notebooks of their own; the rest begins when one is done.
-    """
-    groups = [*map(_group, items)]
-    for item, group in zip(items, groups, strict=True):
-        item.add_marker(pytest.mark.xdist_group(group))
-    order = sorted(range(len(items)), key=lambda n: (ORDER.index(groups[n]), n))
-    items[:] = [items[n] for n in order]
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "apart" if Path(nodeid.partition("::")[0]).stem in APART else "shared"
 
-
-def _group(item):
-    if item.path.parent.name == "browser":
-        return "browser"
-    return "apart" if item.path.stem in APART else "shared"
+    return Groups(config, log)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -84,9 +84,8 @@ def _ask(client):
     from helpers.network import proxies
 
     base = base_image(client, "debian:bookworm-slim")
-    log = docker.types.LogConfig(type="json-file", config={"max-size": "10m"})  # some thousand lines
     with progress(total=None, desc="asking Debian's security archive"):
-        answer = run(client, base, ["sh", "-c", ASK], remove=True, stderr=False, log_config=log, environment=proxies())
+        answer = run(client, base, ["sh", "-c", ASK], remove=True, stderr=False, environment=proxies())
     return answer.decode()
 
 

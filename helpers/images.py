@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 import requests
 
-from helpers import bootstrap, host_settings, state
+from helpers import bootstrap, engine, host_settings, state
 from helpers.errors import CourseError, explain, gone, message
 from helpers.network import proxies, silent, unreachable
 from helpers.progress import progress
@@ -192,9 +192,8 @@ def _follow(events, title, log, made):
 
 def _room(client):
     """Return the bytes that are free on the engine's disk, where that can be seen from here."""
-    root = Path(client.info()["DockerRootDir"])
-    seen = client.api.base_url.startswith("http+docker") and root.exists()
-    return shutil.disk_usage(root).free if seen else None
+    root = engine.disk(client)
+    return shutil.disk_usage(root).free if root else None
 
 
 def _build_error(said, log, path, tag, room=None):

@@ -24,6 +24,7 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)  # without the plugin, too, the tests can be run
 def pytest_xdist_make_scheduler(config, log):
     """Give pytest-xdist two groups: tests that share an engine follow one another, beside those that are apart."""
     from xdist.scheduler import LoadScopeScheduling

@@ -92,6 +92,14 @@ def refused(container):
     return vm.refused(container) if vm.is_ours(container.client) else []
 
 
+def disk(client):
+    """Return the folder of the engine's images where it lies on a disk of this computer, else None."""
+    info = client.info()
+    root = Path(info["DockerRootDir"])
+    local = client.api.base_url.startswith("http+docker") and "Desktop" not in info["OperatingSystem"]
+    return root if local and root.exists() else None
+
+
 def describe(client, kind):
     """Return one line about an engine: version, API, system, and the way that led to it."""
     info = client.info()

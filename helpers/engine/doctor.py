@@ -77,10 +77,8 @@ def _way(kind, look):
 
 
 def _disk(client):
-    info = client.info()
-    root = Path(info["DockerRootDir"])
-    local = client.api.base_url.startswith("http+docker") and "Desktop" not in info["OperatingSystem"]
-    if not (local and root.exists()):
+    root = engine.disk(client)
+    if root is None:
         return _row("disk", "note", "the engine's disk cannot be seen from here", "docker system df tells what is used")
     free = shutil.disk_usage(root).free
     said = f"{free / 1e9:.1f} GB free for images in {root}"

@@ -70,7 +70,7 @@ def _parser():
 
 def lab(options, extra):
     """Open JupyterLab at the first notebook."""
-    from helpers import engine
+    from helpers import engine, state
 
     client, kind = engine.find()
     print(engine.describe(client, kind), flush=True)
@@ -78,7 +78,11 @@ def lab(options, extra):
     from jupyterlab.labapp import LabApp
 
     os.chdir(environment.ROOT)
-    arguments = [f"--ServerApp.root_dir={environment.ROOT}", f"--LabApp.default_url=/lab/tree/{START}"]
+    arguments = [
+        f"--ServerApp.root_dir={environment.ROOT}",
+        f"--LabApp.default_url=/lab/tree/{START}",
+        f"--LabApp.workspaces_dir={state.folder() / 'workspaces'}",  # the tabs that one had open elsewhere stay there
+    ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--allow-root")
     LabApp.launch_instance([*arguments, *extra])
@@ -167,7 +171,8 @@ def stop(options, extra):
     from helpers.engine import dockerd, vm
 
     ended = [dockerd.stop(), vm.stop()]
-    print("the course's private engine is stopped" if any(ended) else "no private engine of the course is running")
+    stopped = "the course's private engine is stopped; connect() in a notebook that is still open starts it again"
+    print(stopped if any(ended) else "no private engine of the course is running")
     return 0
 
 

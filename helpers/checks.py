@@ -19,7 +19,7 @@ import docker
 import requests
 
 from helpers import engine, state
-from helpers.containers import briefly, outcome, url
+from helpers.containers import briefly, ended, outcome, url
 from helpers.errors import CourseError, message
 from helpers.images import remember, size
 from helpers.inside import read
@@ -169,8 +169,7 @@ def _calculated(client, image, line):
         with contextlib.suppress(OSError):  # it has ended already
             stdin.sendall(f"{line}\n".encode())
             stdin.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(requests.exceptions.RequestException):
-            container.wait(timeout=60 if engine.vm.is_ours(client) else 10)
+        ended(container, awake=True)
         return container.logs(tail=50).decode(errors="replace")
 
 
@@ -322,7 +321,7 @@ def again(client, container):
 @exercise("04-own-words", "image", "what has to differ from course/first: the file, the command, or either?")
 def own_words(client, image):
     """Build an image that says something of your own when it is run."""
-    status, said = outcome(client, image, network_mode="none")
+    status, said = outcome(client, image, awake=True, network_mode="none")
     yield "it ends by itself", status is not None, "it goes on and on: what does its command wait for?"
     yield "with status 0", status == 0, f"it said: {_end(said)}. What does CMD name?"
     yield "it says something", said != "", "what is its command? image.attrs['Config']['Cmd'] tells"
@@ -424,14 +423,14 @@ def _built(client, folder, code):
 @exercise("05-greet", "image", "what is fixed, and what may be changed by an argument: ENTRYPOINT or CMD?")
 def greet(client, image):
     """Build an image that prints `hello world`, and with the argument `you` prints `hello you`."""
-    status, plain = outcome(client, image, network_mode="none")
+    status, plain = outcome(client, image, awake=True, network_mode="none")
     yield "it ends by itself, with status 0", status == 0, f"it said: {_end(plain)}. What does its command wait for?"
     yield (
         "without an argument it prints hello world",
         plain == "hello world",
         f"it printed {plain[:99]!r}. {_why_not_both(image)}",
     )
-    _, given = outcome(client, image, ["you"], network_mode="none")
+    _, given = outcome(client, image, ["you"], awake=True, network_mode="none")
     yield (
         "with the argument you it prints hello you",
         given == "hello you",
@@ -560,7 +559,7 @@ def users(client, answer):
 def version(client, image):
     """Mend Dockerfile.form, so that its image prints Python's version."""
     shell = read(image, "/bin/sh")
-    status, said = outcome(client, image, network_mode="none")
+    status, said = outcome(client, image, awake=True, network_mode="none")
     yield "it runs, and ends with status 0", status == 0, f"it said: {_end(said, 160)}. Who was given these words?"
     told = re.search(r"\b3\.\d+\.\d+", said)
     yield "it prints Python's version", told, f"it said {said[:99]!r}. Which option tells it?"

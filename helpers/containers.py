@@ -108,19 +108,40 @@ def briefly(client, image, command=None, **options):
             container.remove(force=True, v=True)
 
 
-def outcome(client, image, command=None, seconds=10, **options):
+def outcome(client, image, command=None, seconds=10, awake=False, **options):
     """
     Return ``(status, text)`` of a container that has some seconds, more of them in the virtual machine.
 
     The status is 127 where it could not start, with the engine's words, and None where it did not end by itself.
+    ``awake`` is as in ``ended``.
     """
     with briefly(client, image, command, **options) as (container, why):
         if container is None:
             return 127, f"it could not start: {why}"
-        status = None
+        return ended(container, seconds, awake), container.logs(tail=50).decode(errors="replace").strip()
+
+
+def ended(container, seconds=10, awake=False):
+    """
+    Return the status with which a container ends in some seconds, more of them in the virtual machine; else None.
+
+    With ``awake``, one that only sleeps for a second is given up: where it has no network, nothing will wake it.
+    """
+    deadline, asleep = time.monotonic() + seconds * (6 if engine.vm.is_ours(container.client) else 1), 0
+    while asleep < 3 and (left := deadline - time.monotonic()) > 0:
         with contextlib.suppress(requests.exceptions.RequestException):  # it goes on
-            status = container.wait(timeout=seconds * (6 if engine.vm.is_ours(client) else 1))["StatusCode"]
-        return status, container.logs(tail=50).decode(errors="replace").strip()
+            return container.wait(timeout=min(0.4, left) if awake else left)["StatusCode"]
+        asleep = asleep + 1 if awake and _sleeps(container) else 0
+    return None
+
+
+def _sleeps(container):
+    """Return whether each process of a container waits for something; one that starts, or reads a disk, does not."""
+    try:
+        processes = container.top(ps_args="-eo pid,stat")["Processes"]
+    except docker.errors.APIError:  # it has just ended; or there is no ps where the engine runs
+        return False
+    return bool(processes) and all(process[-1].startswith("S") for process in processes)
 
 
 def _taken(container, options):

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers import state
+
 ROOT = Path(__file__).parents[1]
 HELPERS = [sys.executable, "-m", "helpers"]
 
@@ -74,6 +76,16 @@ def test_lab_opens_at_the_first_notebook(client, tmp_path):
             headers={"Authorization": f"token {found[1]}"},
         )
         assert json.load(opened(request))["type"] == "notebook"
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/lab/api/workspaces/{tmp_path.name}",
+            data=json.dumps({"data": {}, "metadata": {"id": tmp_path.name}}).encode(),
+            headers={"Authorization": f"token {found[1]}"},
+            method="PUT",
+        )
+        opened(request)
+        kept = [path for path in (state.folder() / "workspaces").iterdir() if path.name.startswith(tmp_path.name)]
+        assert kept, "the tabs of the course are among those of one's own work"
+        kept[0].unlink()
     finally:
         lab.send_signal(signal.SIGINT)
         time.sleep(0.3)

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from helpers import base_image, build, run, url
+from helpers.containers import outcome
 from helpers.errors import CourseError
 
 
@@ -170,6 +171,17 @@ def test_failing_command(client, base):
     assert caught.value.exit_status == 2
     assert "docker run course/debian:bookworm-slim" in notes(caught.value) and "No such file" in notes(caught.value)
     assert caught.value._render_traceback_()[0].startswith("ContainerError: docker run")
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [("sleep 300", None), ("exit 3", 3), ("n=0; while [ $n -lt 400000 ]; do n=$((n+1)); done", 0)]
+)
+def test_one_that_sleeps_is_given_up_and_one_that_works_is_not(client, base, line, status):
+    """A check waits for what is at work, not for what waits itself; without ``awake`` there is time for either."""
+    began = time.monotonic()
+    assert outcome(client, base, ["sh", "-c", line], seconds=120, awake=True)[0] == status
+    assert time.monotonic() - began < 60
+    assert outcome(client, base, ["sleep", "2"])[0] == 0
 
 
 def test_killed_at_the_memory_limit(client, base):

@@ -195,6 +195,31 @@ def test_only_its_owner_may_use_the_private_socket(state_home):
     assert done.stdout.strip() == "0o600", done.stderr
 
 
+def test_a_registry_behind_a_proxy_that_inspects_tls_is_trusted(state_home, tmp_path):
+    """The private engine trusts the certificates that PIP_CERT names, as builds do."""
+    code = """
+        import http.server, ssl, threading, docker, trustme
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("10.9.8.7").configure_cert(context)
+        authority.cert_pem.write_to_path(os.environ["PIP_CERT"])
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(["ip", "address", "add", "10.9.8.7/32", "dev", "lo"], check=True)
+        server = http.server.ThreadingHTTPServer(("10.9.8.7", 5000), http.server.SimpleHTTPRequestHandler)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        os.chdir(os.path.dirname(os.environ["PIP_CERT"]))
+        os.mkdir("v2")
+        client, _ = engine.find("dockerd")
+        try:
+            client.images.pull("10.9.8.7:5000/nothing", tag="latest")
+        except docker.errors.APIError as error:
+            print(error.explanation)
+    """
+    done = apart.python(code, XDG_STATE_HOME=state_home, PIP_CERT=str(tmp_path / "ca.pem"))
+    assert "404" in done.stdout or "unknown" in done.stdout, done.stdout + done.stderr
+    assert "x509" not in done.stdout
+
+
 def test_settings_of_this_machine_reach_the_private_engine(state_home):
     """A classroom's registry mirror in /etc/docker/daemon.json holds in the private engine too."""
     code = """

@@ -12,7 +12,7 @@ import time
 import zlib
 from pathlib import Path
 
-from helpers import apt, state
+from helpers import apt, host_settings, state
 from helpers.engine import running, shared
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError, message
@@ -295,8 +295,10 @@ def _stop():
 def supervise():
     """Run dockerd until no process uses it any more; one that comes while it is being stopped waits in ``hold``."""
     here = folder()
-    path = f"{os.environ.get('PATH', os.defpath)}:{running.SYSTEM_PROGRAMS}"
-    daemon = subprocess.Popen(["dockerd", "--config-file", str(here / "daemon.json")], env={**os.environ, "PATH": path})
+    variables = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{running.SYSTEM_PROGRAMS}"}
+    if bundle := host_settings.certificate_bundle():
+        variables["SSL_CERT_FILE"] = str(bundle.absolute())  # for a registry behind a proxy that inspects TLS
+    daemon = subprocess.Popen(["dockerd", "--config-file", str(here / "daemon.json")], env=variables)
     with (here / "users.lock").open("w") as users:
         while daemon.poll() is None:
             if shared.in_use(users):

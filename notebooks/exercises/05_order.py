@@ -4,7 +4,8 @@ ARG BASE
 FROM ${BASE}
 WORKDIR /app
 COPY requirements.txt .
-RUN sleep 0.5 && cat requirements.txt /proc/sys/kernel/random/uuid > installed
+# stands for pip install, which takes long
+RUN cat requirements.txt /proc/sys/kernel/random/uuid > installed
 COPY . .
 """
 

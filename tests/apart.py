@@ -1,5 +1,6 @@
 """Run Python apart from this machine's engines: a mount and a network namespace of its own, with an empty /run."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import docker
 import pytest
 
 PREPARE = """
@@ -82,3 +84,52 @@ def _named(folder):
         except (FileNotFoundError, ProcessLookupError):
             pass  # it has ended meanwhile
     return found
+
+
+class empty_engine:
+    """
+    An engine without images, for the time of a with block.
+
+    It has a bridge of its own: one that is told to have none deletes docker0, which may be another engine's.
+    """
+
+    def __init__(self, folder, settings, **variables):
+        self.folder, self.settings, self.variables = Path(folder), settings, variables
+        self.bridge = f"empty-{os.getpid()}"
+
+    def __enter__(self):
+        """Start it."""
+        address = f"unix://{self.folder}/docker.sock"
+        subprocess.run(["ip", "link", "add", "name", self.bridge, "type", "bridge"], check=True)
+        config = {
+            "data-root": str(self.folder / "data"),
+            "exec-root": str(self.folder / "exec"),
+            "pidfile": str(self.folder / "pid"),
+            "hosts": [address],
+            "bridge": self.bridge,
+            "iptables": False,
+            "ip-forward": False,
+            "ip-masq": False,
+            **self.settings,
+        }
+        (self.folder / "daemon.json").write_text(json.dumps(config))
+        self.log = (self.folder / "log").open("w")
+        self.dockerd = subprocess.Popen(
+            ["dockerd", "--config-file", str(self.folder / "daemon.json")],
+            env={**os.environ, **self.variables},
+            stdout=self.log,
+            stderr=self.log,
+        )
+        deadline = time.monotonic() + 30
+        while not (self.folder / "docker.sock").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.client = docker.DockerClient(base_url=address, timeout=60)
+        return self.client
+
+    def __exit__(self, *_):
+        """Stop it."""
+        self.client.close()
+        self.dockerd.terminate()
+        self.dockerd.wait(30)
+        self.log.close()
+        subprocess.run(["ip", "link", "delete", self.bridge], check=True)

@@ -14,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import apart
 import nbval_settings
 
-APART = {"test_machines", "test_engine", "test_cleaning", "test_commands", "test_doctor", "test_environment"}
+APART = {"test_bootstrap", "test_claims", "test_cleaning", "test_commands", "test_doctor", "test_draw", "test_engine"}
+APART |= {"test_environment", "test_execute", "test_fixes", "test_machines", "test_memory", "test_network"}
+APART |= {"test_notebooks", "test_progress"}
 
 
 def pytest_configure(config):

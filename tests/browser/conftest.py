@@ -98,19 +98,20 @@ def lab(client, tmp_path_factory):
 
 @pytest.fixture(scope="module")  # the loop that Playwright keeps running would be in the way of other tests
 def browser():
-    """Return a Chromium without a window."""
+    """Return a Chromium without a window, which keeps what it has loaded of JupyterLab."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--no-proxy-server"])
-        yield running
+        yield running.new_context()
         running.close()
 
 
 @pytest.fixture
 def page(browser):
     """Return a page of 1280 by 720, as on a small laptop; in the end, see that nothing was fetched from elsewhere."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 720})
+    opened = browser.new_page()
+    opened.set_viewport_size({"width": 1280, "height": 720})
     elsewhere = []
     opened.on("request", lambda request: None if _local(request.url) else elsewhere.append(request.url))
     yield opened

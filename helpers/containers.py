@@ -131,16 +131,21 @@ def ended(container, seconds=10, awake=False):
     while asleep < 3 and (left := deadline - time.monotonic()) > 0:
         with contextlib.suppress(requests.exceptions.RequestException):  # it goes on
             return container.wait(timeout=min(0.4, left) if awake else left)["StatusCode"]
-        asleep = asleep + 1 if awake and _sleeps(container) else 0
+        sleeps = awake and _sleeps(container)
+        asleep, awake = (asleep + 1 if sleeps else 0), awake and sleeps is not None
     return None
 
 
 def _sleeps(container):
-    """Return whether each process of a container waits for something; one that starts, or reads a disk, does not."""
+    """
+    Return whether each process of a container waits for something; one that starts, or reads a disk, does not.
+
+    Return None where nobody tells: it has just ended, or there is no ps where the engine runs.
+    """
     try:
         processes = container.top(ps_args="-eo pid,stat")["Processes"]
-    except docker.errors.APIError:  # it has just ended; or there is no ps where the engine runs
-        return False
+    except docker.errors.APIError:
+        return None
     return bool(processes) and all(process[-1].startswith("S") for process in processes)
 
 

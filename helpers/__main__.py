@@ -12,7 +12,7 @@ if sys.version_info < (3, 11):
 import argparse
 import os
 
-from helpers import environment
+from helpers.commands import environment
 from helpers.errors import CourseError
 
 START = "notebooks/00_start_here.ipynb"
@@ -111,7 +111,7 @@ def test(options, extra):
 
 def _two_at_once():
     """Return pytest-xdist's arguments: tests that share an engine follow one another (tests/conftest.py has more)."""
-    from helpers.memory import free_memory
+    from helpers.host.memory import free_memory
 
     enough = (os.cpu_count() or 1) > 1 and free_memory() > 4e9
     return ["-n", "2", "--dist", "loadscope"] if enough else []
@@ -131,7 +131,8 @@ def _status(command):
 
 def run(options, extra):
     """Execute the notebooks."""
-    from helpers import engine, execute
+    from helpers import engine
+    from helpers.commands import execute
 
     paths = execute.prepare(options.notebooks, options.output)
     print(engine.describe(*engine.find()), flush=True)
@@ -146,7 +147,7 @@ def run(options, extra):
 
 def bench(options, extra):
     """Time the helpers."""
-    from helpers import bench
+    from helpers.commands import bench
 
     return bench.main()
 
@@ -180,8 +181,8 @@ def clean(options, extra):
     """Remove what the course made."""
     import shutil
 
-    from helpers import cleaning, state
-    from helpers.engine import dockerd, running, vm
+    from helpers import state
+    from helpers.engine import cleaning, dockerd, running, vm
     from helpers.engine.unavailable import Unavailable
 
     status = 0

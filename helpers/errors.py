@@ -2,14 +2,25 @@
 
 
 class CourseError(Exception):
-    """Something that the course itself could not do; its text says what to do next."""
+    """
+    Something that the course itself could not do.
+
+    ``tried`` says what was tried, ``said`` what was answered, ``remedy`` what to do next.
+    """
+
+    def __init__(self, tried: str, said: object, remedy: str):
+        self.tried, self.said, self.remedy = tried, str(said).strip(), remedy
+        super().__init__(tried, said, remedy)
+
+    def __str__(self):
+        return three_sentences(self.tried, self.said, self.remedy)
 
     def _render_traceback_(self):
         """Jupyter calls this instead of printing a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
-def message(tried, said, remedy):
+def three_sentences(tried, said, remedy):
     """Return the three sentences as text, one a line: what was tried, what was answered, what to do."""
     said = str(said).strip().replace("\n", "\n    ")
     return f"{tried}\n  answer: {said}\n  next:   {remedy}"
@@ -27,12 +38,12 @@ def explain(error, tried, said, remedy):
         except docker.errors.ImageNotFound as error:
             raise explain(error, "docker run hello", error.explanation, "is the name spelt right?")
     """
-    text = message(tried, said, remedy)
+    text = three_sentences(tried, said, remedy)
     error.add_note(text)
     error._render_traceback_ = lambda: [f"{type(error).__name__}: {text}"]
     return error
 
 
-def gone(error, tried):
-    """Return requests' exception of an engine that does not answer any more, explained."""
+def engine_gone(error, tried):
+    """Return requests' exception of an engine that no longer answers, explained."""
     return explain(error, tried, error, "has the engine ended? client = connect() finds it, or starts one")

@@ -18,8 +18,8 @@ def folder():
     return path
 
 
-def once(kind, image, compute):
-    """Return what ``compute()`` tells of an image; it is asked once, since what has an image's id never changes."""
+def remembered(kind, image, compute):
+    """Return what ``compute()`` tells of an image, from a file the next time: what has an image's id never changes."""
     record = folder() / kind / image.id.removeprefix("sha256:")
     if not record.exists():
         record.parent.mkdir(exist_ok=True)

@@ -40,7 +40,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 def pytest_terminal_summary(terminalreporter):
     """Say how much of the course's practice was looked at."""
-    from helpers.checks import EXERCISES
+    from helpers.lessons.checks import EXERCISES
 
     passed = [report.nodeid for report in terminalreporter.stats.get("passed", ())]
     checks, browser = (

@@ -199,7 +199,10 @@ def test_the_conda_environment_has_the_same_packages():
 def dockerfiles():
     """Return every Dockerfile of the course."""
     return sorted(
-        [*(ROOT / "notebooks" / "apps").rglob("Dockerfile*"), *(ROOT / "helpers" / "bases").rglob("Dockerfile*")]
+        [
+            *(ROOT / "notebooks" / "apps").rglob("Dockerfile*"),
+            *(ROOT / "helpers" / "images" / "recipes").rglob("Dockerfile*"),
+        ]
     )
 
 

@@ -1,4 +1,4 @@
-"""A Docker Engine: one that runs already, or one that the course starts. ``connect`` tries them in turn."""
+"""A Docker Engine: an existing one, or one that the course starts. ``connect`` tries each kind in turn."""
 
 import contextlib
 import os
@@ -6,67 +6,74 @@ import stat
 from pathlib import Path
 
 from helpers.engine import dockerd, running, vm
+from helpers.engine.cleaning import remove_expired
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
 
-ROOT = Path(__file__).parents[2]
-WAYS = {"running": running.connect, "dockerd": dockerd.connect, "vm": vm.connect}
+HELPERS = Path(__file__).parents[1]
+BUILT_FROM = (HELPERS.parent / "notebooks" / "apps", HELPERS / "images" / "recipes")
+KINDS = {"running": running.connect, "dockerd": dockerd.connect, "vm": vm.connect}
+ANSWER_SECONDS = 600  # of one call: on a slow laptop, one answer may take minutes
+TIMES_SLOWER = {"tcg": 8, "kvm": 2}  # the engine in the course's virtual machine, beside one on this computer
 
 
-def connect(kind=None):
+def connect(kind: str | None = None):
     """
     Return a ``docker.DockerClient`` on the first engine that answers, and print which one it is.
 
-    ``kind`` (or the variable COURSE_ENGINE) takes one way only: ``running`` is the engine that DOCKER_HOST, the docker
+    ``kind`` (or the variable COURSE_ENGINE) forces one: ``running`` is the engine that DOCKER_HOST, the docker
     context or the default socket names; ``dockerd`` is a private one that the course starts, on Linux as root; ``vm``
     is one in a virtual machine, on Linux as anybody.
     SDK calls: ``docker.from_env`` or ``docker.DockerClient``, then ``client.version`` and ``client.info``.
 
     Raises:
-        CourseError: no way led to an engine; the text lists each way, why it failed and what to do.
+        CourseError: no engine could be reached; the text lists each kind, why it failed and what to do.
 
     Example::
 
         client = connect()
     """
+    reset_modes()
     client, kind = find(kind)
+    remove_expired(client)
     print(describe(client, kind))
     return client
 
 
-def find(kind=None, tidy=True):
+def find(kind=None):
     """
-    Return ``(client, kind)`` of the first engine that answers; print only what an explicit choice came to.
+    Return ``(client, kind)`` of the first engine that answers; print only why one that was asked for is passed over.
 
-    Unless told not to ``tidy``, containers of the course whose hour is over are removed.
+    Raises:
+        CourseError: as ``connect``.
     """
     kind = kind or os.environ.get("COURSE_ENGINE")
-    if kind and kind not in WAYS:
-        raise CourseError(f"COURSE_ENGINE={kind} is unknown; next: choose one of {', '.join(WAYS)}, or unset it")
-    _same_modes()
+    if kind and kind not in KINDS:
+        remedy = f"choose one of {', '.join(KINDS)}, or unset it"
+        raise CourseError(f"COURSE_ENGINE={kind}", "there is no engine of that kind", remedy)
     failures = {}
-    for name in [kind] if kind else WAYS:
+    for name in [kind] if kind else KINDS:
         try:
-            client = WAYS[name]()
+            client = KINDS[name]()
         except Unavailable as error:
             failures[name] = error
         else:
-            passed = failures.get("running")
-            if passed and (running.address()[0] != "the default socket" or (name == "vm" and passed.code != "missing")):
-                print(f"{passed.reason}: another way is taken (to change that: {passed.remedy})")
-            client.api.timeout = 600  # a slow laptop: one answer may take minutes
-            if tidy:
-                from helpers.cleaning import remove_expired
-
-                remove_expired(client)
-            return client, _kind(client)
-    lines = [f"  {name}: {error.reason}\n    next: {error.remedy}" for name, error in failures.items()]
-    raise CourseError("no Docker Engine could be reached. Tried:\n" + "\n".join(lines))
+            _tell_what_was_passed_over(failures.get("running"), name)
+            client.api.timeout = ANSWER_SECONDS
+            return client, kind_of(client)
+    lines = [f"{name}: {error.reason}\n  next: {error.remedy}" for name, error in failures.items()]
+    raise CourseError("no Docker Engine could be reached", "\n".join(lines), "take the first step above that suits you")
 
 
-def _same_modes():
-    """Give all that is built the modes that git means, whatever the umask was: they count in a build's cache."""
-    for top in (ROOT / "notebooks" / "apps", ROOT / "helpers" / "bases"):
+def _tell_what_was_passed_over(failure, kind):
+    """Print why an existing engine was not used, where somebody named it or would expect it."""
+    if failure and (running.address()[0] != "the default socket" or (kind == "vm" and failure.code != "missing")):
+        print(f"{failure.reason}: trying the next kind of engine (to use this one: {failure.remedy})")
+
+
+def reset_modes():
+    """Reset file modes to git's: the build cache depends on them."""
+    for top in BUILT_FROM:
         for path in top.rglob("*"):
             mode = path.stat().st_mode
             wanted = 0o755 if path.is_dir() or mode & 0o100 else 0o644
@@ -75,21 +82,38 @@ def _same_modes():
                     path.chmod(wanted)
 
 
-def _kind(client):
-    """Return by which way a client came: an address in the environment may be that of an engine of the course."""
+def kind_of(client):
+    """Return of which kind a client's engine is: an address in the environment may be that of a course engine."""
     if vm.is_ours(client):
         return "vm"
     return "dockerd" if dockerd.is_ours(client) else "running"
 
 
+def is_machine(client):
+    """Return whether a client speaks to the engine in the course's virtual machine."""
+    return vm.is_ours(client)
+
+
+def accelerator(client):
+    """Return what runs the virtual machine of a client's engine, ``kvm`` or ``tcg``; None outside of one."""
+    return vm.saved.accelerator() if is_machine(client) else None
+
+
+def patience(client, seconds):
+    """Return the seconds that something may take which needs so many on this computer: more in a virtual machine."""
+    return seconds * TIMES_SLOWER.get(accelerator(client), 1)
+
+
 def variables(kind):
     """Return what a terminal's docker command needs in its environment to reach the course's own engine."""
-    return {"dockerd": lambda: {"DOCKER_HOST": dockerd.socket_url()}, "vm": vm.variables}.get(kind, dict)()
+    if kind == "dockerd":
+        return {"DOCKER_HOST": dockerd.socket_url()}
+    return vm.variables() if kind == "vm" else {}
 
 
-def refused(container):
+def taken_ports(container):
     """Return the published ports of a container that another program of this computer has, which a VM cannot know."""
-    return vm.refused(container) if vm.is_ours(container.client) else []
+    return vm.taken_ports(container) if is_machine(container.client) else []
 
 
 def disk(client):
@@ -101,9 +125,9 @@ def disk(client):
 
 
 def describe(client, kind):
-    """Return one line about an engine: version, API, system, and the way that led to it."""
+    """Return one line about an engine: version, API, system and kind."""
     info = client.info()
     return (
         f"Docker Engine {info['ServerVersion']}, API {client.api.api_version}, on {info['OperatingSystem']}, "
-        f"{info['OSType']}/{info['Architecture']}. Way in: {kind}."
+        f"{info['OSType']}/{info['Architecture']}; kind: {kind}."
     )

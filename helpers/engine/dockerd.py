@@ -5,17 +5,16 @@ import ipaddress
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
-from helpers import apt, host_settings, state
-from helpers.engine import running, shared
+from helpers import state, waiting
+from helpers.engine import running, supervisor
 from helpers.engine.unavailable import Unavailable
-from helpers.errors import CourseError, message
+from helpers.errors import CourseError
+from helpers.host import apt, settings
 
 KEPT_SETTINGS = (
     "registry-mirrors",
@@ -67,7 +66,7 @@ def connect():
             ) from error
         with contextlib.suppress(Unavailable):
             return running.connect()  # where systemd runs, installing the package has started its service
-    shared.hold(folder())
+    supervisor.hold(folder())
     with state.Lock(folder() / "start.lock"):
         path = folder() / "docker.sock"
         if not running.answers(path):
@@ -116,9 +115,25 @@ def _start(path):
     if len(str(path)) > 80:  # containerd's are 26 longer, and 107 is the most
         raise Unavailable("failed", f"{path} is too long for a Unix socket", "set XDG_STATE_HOME to a shorter folder")
     here = folder()
-    kept = _settings_of_this_machine()
+    (here / "daemon.json").write_text(json.dumps(_settings(path), indent=2))
+    _clear_after_a_killed_engine(here)
+    log_file = here / "dockerd.log"
+    process = supervisor.start("from helpers.engine import dockerd; dockerd.supervise()", log_file)
+    waiting.until(lambda: process.poll() is not None or _ping(path), waiting.ENGINE_START_SECONDS)
+    if not _ping(path):
+        if pid():
+            supervisor.end(pid())
+        supervisor.end(process.pid)
+        tail = "\n".join(log_file.read_text().splitlines()[-5:])
+        raise Unavailable("failed", f"dockerd ended before it answered: {tail}", f"read {log_file}")
+    path.chmod(0o600)
+
+
+def _settings(path):
+    """Return the content of daemon.json: this machine's network settings, and folders of the engine's own."""
+    here, kept = folder(), _settings_of_this_machine()
     has_bridge = shutil.which("ip") and _add_bridge(kept.get("default-address-pools", USUAL_POOLS))
-    settings = {
+    return {
         **kept,
         "data-root": str(here / "data"),
         "exec-root": str(here / "exec"),
@@ -127,32 +142,17 @@ def _start(path):
         "group": "root",
         **({"bridge": bridge()} if has_bridge else {}),
     }
-    (here / "daemon.json").write_text(json.dumps(settings, indent=2))
-    _clear_after_a_killed_engine(here)
-    with (here / "dockerd.log").open("w") as log:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-c", "from helpers.engine import dockerd; dockerd.supervise()"],
-            cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not _ping(path):
-        if supervisor.poll() is not None or time.monotonic() > deadline:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(supervisor.pid, signal.SIGKILL)
-            tail = "\n".join((here / "dockerd.log").read_text().splitlines()[-5:])
-            raise Unavailable("failed", f"dockerd ended before it answered: {tail}", f"read {here / 'dockerd.log'}")
-        time.sleep(0.05)
-    path.chmod(0o600)
 
 
 def _ping(path):
     import docker
+    import requests
 
     if not running.answers(path):
         return False
     try:
         return docker.DockerClient(base_url=f"unix://{path}", version="1.40", timeout=5).ping()
-    except Exception:
+    except (docker.errors.DockerException, requests.exceptions.RequestException):
         return False
 
 
@@ -204,50 +204,33 @@ def _delete_bridge():
 
 def pid():
     """Return the process id of the private dockerd, or None when it does not run."""
-    return _alive(folder() / "docker.pid", str(folder() / "daemon.json"))
-
-
-def _alive(pid_file, argument):
-    """Return the number in a pid file if that process still is ours: its command line holds ``argument``."""
-    try:
-        number = int(pid_file.read_text())
-        arguments = Path(f"/proc/{number}/cmdline").read_text()  # empty when it is a zombie
-    except (OSError, ValueError):
-        return None
-    return number if argument in arguments else None
+    return supervisor.alive(folder() / "docker.pid", str(folder() / "daemon.json"))
 
 
 def _clear_after_a_killed_engine(here):
     """End the containerd of a dockerd that was killed: a new one would wait for it; and remove their pid files."""
     containerd = here / "exec" / "containerd" / "containerd.pid"
-    if number := _alive(containerd, str(here)):
-        _end(number)
+    if number := supervisor.alive(containerd, str(here)):
+        supervisor.end(number)
     for file in (containerd, here / "docker.pid"):
         file.unlink(missing_ok=True)
 
 
-def _end(number):
-    """Ask a process to end, wait for it, and kill it after half a minute."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(number, signal.SIGTERM)
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            if not Path(f"/proc/{number}/cmdline").read_text():
-                return
-        except OSError:
-            return
-        if time.monotonic() > deadline:
-            os.kill(number, signal.SIGKILL)
-        time.sleep(0.05)
-
-
 def stop():
     """Stop the private engine and its containers; return whether one ran."""
-    if not (state.folder() / "engine").exists():
+    if not exists():
         return False
     with state.Lock(folder() / "start.lock"):
-        return _stop()
+        number = pid()
+        if number:
+            supervisor.end(number)
+            _delete_bridge()
+        return bool(number)
+
+
+def exists():
+    """Return whether there is a folder of the private engine."""
+    return (state.folder() / "engine").exists()
 
 
 def remove():
@@ -257,21 +240,16 @@ def remove():
     Raises:
         CourseError: JupyterLab, a test or another process of the course still uses it.
     """
-    import fcntl
-
-    if not (state.folder() / "engine").exists():
+    if not exists():
         return False
-    with (folder() / "users.lock").open("w") as users:
-        fcntl.flock(users, fcntl.LOCK_SH)  # waits while the engine is being stopped after its last user
-        if shared.in_use(users):
-            raise CourseError("the course's engine is in use; next: close JupyterLab, then try again")
+    with supervisor.unused(folder(), "the course's engine"):
         stop()
         _unmount_below(folder())
         try:
             shutil.rmtree(folder())
         except OSError as error:
             remedy = "restart the computer, then python3 -m helpers clean"
-            raise CourseError(message(f"removing {folder()}", error, remedy)) from None
+            raise CourseError(f"removing {folder()}", error, remedy) from None
     return True
 
 
@@ -283,26 +261,15 @@ def _unmount_below(path):
             subprocess.run(["umount", "--lazy", point], capture_output=True)
 
 
-def _stop():
-    number = pid()
-    if number is None:
-        return False
-    _end(number)
-    _delete_bridge()
-    return True
-
-
 def supervise():
     """Run dockerd until no process uses it any more; one that comes while it is being stopped waits in ``hold``."""
     here = folder()
-    variables = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{running.SYSTEM_PROGRAMS}"}
-    if bundle := host_settings.certificate_bundle():
+    variables = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{apt.SYSTEM_PROGRAMS}"}
+    if bundle := settings.certificate_bundle():
         variables["SSL_CERT_FILE"] = str(bundle.absolute())  # for a registry behind a proxy that inspects TLS
     daemon = subprocess.Popen(["dockerd", "--config-file", str(here / "daemon.json")], env=variables)
     with (here / "users.lock").open("w") as users:
-        while daemon.poll() is None:
-            if shared.in_use(users):
-                time.sleep(0.2)
-            else:
-                _end(daemon.pid)
-                _delete_bridge()
+        if not supervisor.still_used(daemon, users):
+            supervisor.end(daemon.pid)
+            daemon.wait()
+            _delete_bridge()

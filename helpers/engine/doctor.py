@@ -1,15 +1,16 @@
-"""python3 -m helpers doctor: every way to an engine and what an engine needs, looked at and left as it is."""
+"""python3 -m helpers doctor: each kind of engine and what an engine needs, looked at and left as it is."""
 
 import os
 import shutil
 import sys
 from pathlib import Path
 
-from helpers import apt, engine, host_settings, network, state
+from helpers import engine, state
 from helpers.engine import dockerd, running, vm
 from helpers.engine.unavailable import Unavailable
+from helpers.host import apt, network, settings
 
-ENOUGH_DISK = 5e9  # bytes; the images of all notebooks and what building them leaves
+ENOUGH_DISK_BYTES = 5e9  # bytes; the images of all notebooks and what building them leaves
 PROBE = "debian:bookworm-slim"
 
 
@@ -20,7 +21,7 @@ def main():
         print(f"{row['state']:<8} {row['check']:<9} {row['said']}")
         if row["next"]:
             print(f"{'':<18} next: {row['next']}")
-    usable = any(row["check"] in engine.WAYS and row["state"] == "ok" for row in rows)
+    usable = any(row["check"] in engine.KINDS and row["state"] == "ok" for row in rows)
     mind = any(row["state"] == "problem" and row["check"] in ("proxy", "disk") for row in rows)
     good = "an engine can be used" + ("; see to the problem above first" if mind else "")
     print(f"\n{good}" if usable else "\nno engine can be used: take the first 'next' that suits you")
@@ -45,13 +46,13 @@ def examine():
         _row("address", "note", f"{url}, from {source}"),
     ]
     forced = os.environ.get("COURSE_ENGINE") or None
-    if forced and forced not in engine.WAYS:
+    if forced and forced not in engine.KINDS:
         said = f"COURSE_ENGINE={forced} is unknown"
-        rows.append(_row("engine", "problem", said, f"choose one of {', '.join(engine.WAYS)}, or unset it"))
+        rows.append(_row("engine", "problem", said, f"choose one of {', '.join(engine.KINDS)}, or unset it"))
     client = None
     for kind, look in (("running", running.connect), ("dockerd", dockerd.look), ("vm", vm.look)):
         if forced in (None, kind):
-            found, row = _way(kind, look)
+            found, row = _engine(kind, look)
             rows.append(row)
             client = client or found
             if found:
@@ -61,7 +62,7 @@ def examine():
     return rows
 
 
-def _way(kind, look):
+def _engine(kind, look):
     try:
         client = look()
     except Unavailable as error:
@@ -82,8 +83,10 @@ def _disk(client):
         return _row("disk", "note", "the engine's disk cannot be seen from here", "docker system df tells what is used")
     free = shutil.disk_usage(root).free
     said = f"{free / 1e9:.1f} GB free for images in {root}"
-    if free < ENOUGH_DISK:
-        remedy = f"free some: the course needs {ENOUGH_DISK / 1e9:.0f} GB (docker system df shows what images take)"
+    if free < ENOUGH_DISK_BYTES:
+        remedy = (
+            f"free some: the course needs {ENOUGH_DISK_BYTES / 1e9:.0f} GB (docker system df shows what images take)"
+        )
         return _row("disk", "problem", f"{said}: nearly full", remedy)
     return _row("disk", "ok", said)
 
@@ -95,8 +98,8 @@ def _disk_of_state():
     except OSError as error:
         return _row("disk", "note", f"no folder for the course: {error}", "set XDG_STATE_HOME to one of yours")
     said = f"{free / 1e9:.1f} GB free in {state.folder()}"
-    if free < ENOUGH_DISK:
-        remedy = f"the course needs {ENOUGH_DISK / 1e9:.0f} GB: free some, or set XDG_STATE_HOME to another disk"
+    if free < ENOUGH_DISK_BYTES:
+        remedy = f"the course needs {ENOUGH_DISK_BYTES / 1e9:.0f} GB: free some, or set XDG_STATE_HOME to another disk"
         return _row("disk", "problem", said, remedy)
     return _row("disk", "ok", said)
 
@@ -132,15 +135,15 @@ def _without_registry():
 
 def _network():
     """Return rows on the proxies that this environment names, and on its certificates."""
-    rows, down = [], dict(network.silent())
+    rows, down = [], dict(network.silent_proxies())
     for proxy, why in down.items():
         rows.append(_row("proxy", "problem", f"{proxy} does not answer: {why}", "correct it, or unset what names it"))
     if network.variables() and not down:
         rows.append(_row("proxy", "ok", "something listens where HTTPS_PROXY or http_proxy point to"))
-    if there := network.unreachable():
+    if there := network.unreachable_proxy():
         remedy = "have it listen on an address of this computer, and name that: builds that need PyPI or apt fail else"
         rows.append(_row("builds", "note", f"no container can reach {there}", remedy))
-    for name in host_settings.BUNDLES:
+    for name in settings.BUNDLES:
         path = os.environ.get(name)
         if path and not Path(path).exists():
             rows.append(_row("proxy", "problem", f"{name} names a file that is not there: {path}", "correct it"))

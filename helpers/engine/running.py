@@ -1,14 +1,14 @@
 """The engine that runs already: DOCKER_HOST, the docker context, or the default socket."""
 
-import contextlib
 import os
 import shutil
 import socket
 import sys
 from pathlib import Path
 
-from helpers.apt import SYSTEM_PROGRAMS
 from helpers.engine.unavailable import Unavailable
+from helpers.host.apt import SYSTEM_PROGRAMS
+from helpers.host.settings import own_authorities
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 OLDEST_API = (1, 40)
@@ -24,14 +24,18 @@ def connect():
         Unavailable: nothing answers there; its ``code`` tells the cases apart.
     """
     import docker
+    import requests
 
     source, url = address()
+    known = (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError)
     try:
         with own_authorities():
             client = docker.from_env(timeout=10)
         client.api.trust_env = client.api.trust_env and not client.api.base_url.startswith("https:")
         version = client.version()
     except Exception as error:
+        if not isinstance(error, known) and not url.startswith("ssh://"):  # paramiko, or its absence, has its own
+            raise
         raise _diagnose(error, source, url) from error
     if any(part.get("Name") == "Podman Engine" for part in version.get("Components", [])):
         raise Unavailable(
@@ -42,16 +46,6 @@ def connect():
     if tuple(int(n) for n in version["ApiVersion"].split(".")) < OLDEST_API:
         raise _too_old(url, version["ApiVersion"])
     return client
-
-
-@contextlib.contextmanager
-def own_authorities():
-    """Hide the variables by which requests would take a proxy's certificate authority for an engine's."""
-    hidden = {name: os.environ.pop(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
 
 
 def address():

@@ -6,29 +6,31 @@ import os
 import platform
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-from helpers import apt, state
-from helpers.engine import shared
+from helpers import state, waiting
+from helpers.engine import supervisor
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
-from helpers.machines import keys, qemu, saved
-from helpers.memory import free_memory
+from helpers.host import apt
+from helpers.host.memory import free_memory
+from helpers.host.network import free_port
+from helpers.machines import disk, keys, qemu, saved
+from helpers.progress import progress
 
 PID = "supervisor.pid"
-KEYS = 0.1  # seconds in which a machine takes its keys, and longer where it is asked for something meanwhile
-ANSWER = 60  # seconds that an engine may take for its first answer, once it runs
-LITTLE = 64e6  # bytes of disk: with fewer, a machine that waits for space would have to wait again at once
-RESUMES = 5  # after a crash, so often at most, in one session
+KEYS_SECONDS = 0.1  # in which a machine takes its keys; it needs longer where it is asked for something meanwhile
+LITTLE_DISK_BYTES = 64e6  # with fewer, a machine that waits for space would have to wait again at once
+TRIES = 2  # with the saved state, before the machine is booted without it
+RESUMES = 5  # at most in one session, after crashes
+SILENT = "its engine did not answer"
 
 
 def folder():
     """Return the folder of the session: sockets, keys, a disk with what was changed."""
-    return saved.folder() / "session"
+    return disk.folder() / "session"
 
 
 def address():
@@ -63,9 +65,9 @@ def connect():
         Unavailable: not Linux on x86-64, a package, memory or disk is missing, or it did not start; with the reason.
     """
     check(install=True)
-    shared.hold(saved.folder())
+    supervisor.hold(disk.folder())
     try:
-        with state.Lock(saved.folder() / "start.lock"):
+        with state.Lock(disk.folder() / "start.lock"):
             if not _answers_in_time():
                 saved.ready()
                 return _start()
@@ -73,7 +75,7 @@ def connect():
     except Unavailable:
         raise
     except CourseError as error:
-        raise Unavailable("failed", str(error), f"read what is in {saved.folder()}") from error
+        raise Unavailable("failed", str(error), f"read what is in {disk.folder()}") from error
 
 
 def keep():
@@ -103,8 +105,8 @@ def look():
 
 def _unless_it_waits():
     """Raise Unavailable where a machine runs that QEMU halted, since the disk is full; nothing in it is lost."""
-    if _runs() and shutil.disk_usage(saved.folder()).free < LITTLE:
-        said = f"the virtual machine waits, since no space is left on the disk of {folder()}"
+    if _runs() and _free_disk_bytes() < LITTLE_DISK_BYTES:
+        said = f"the virtual machine is paused: the disk holding {folder()} is full"
         raise Unavailable("failed", said, "free some disk space: it goes on by itself, with all that is in it")
 
 
@@ -114,34 +116,45 @@ def check(install=False):
         said = f"the course's virtual machine needs Linux on x86-64; this is {sys.platform} on {platform.machine()}"
         raise Unavailable("missing", said, "install Docker Desktop, or work in WSL2 (Windows) or on Binder")
     try:
-        saved.folder()
+        disk.folder()
     except OSError as error:
         said = f"its folder cannot be made: {error}"
         raise Unavailable("failed", said, "set XDG_STATE_HOME to a folder of yours") from None
-    to_be_built = saved.problem()
-    if install and os.geteuid() == 0 and apt.available() and (packages := saved.missing(to_be_built)):
+    to_be_built = disk.problem()
+    _check_packages(to_be_built, install)
+    if not _runs():  # else it has taken what it needs
+        _check_room(to_be_built)
+
+
+def _check_packages(to_be_built, install):
+    """Raise Unavailable where packages are missing; as root, install them if asked to."""
+    if install and os.geteuid() == 0 and apt.available() and (packages := disk.missing_packages(to_be_built)):
         apt.install(*packages, why="the course's virtual machine needs them")
-    if packages := saved.missing(to_be_built):
+    if packages := disk.missing_packages(to_be_built):
         said = f"the virtual machine needs {', '.join(packages)}"
         remedy = apt.command(packages) if apt.available() else "install them with this system's own package manager"
         raise Unavailable("missing", said, remedy)
-    if _runs():
-        return  # and has taken what it needs
-    wanted = saved.build_space() if to_be_built else saved.SESSION_SPACE
-    free = shutil.disk_usage(saved.folder()).free
+
+
+def _check_room(to_be_built):
+    """Raise Unavailable where disk or memory is too little for what ``connect`` would start."""
+    wanted, free = disk.build_bytes() if to_be_built else saved.SESSION_DISK_BYTES, _free_disk_bytes()
     if free < wanted:
-        said = f"{free / 1e9:.1f} GB free in {saved.folder()}, and the virtual machine takes {wanted / 1e9:.0f} GB"
+        said = f"{free / 1e9:.1f} GB free in {disk.folder()}, and the virtual machine takes {wanted / 1e9:.0f} GB"
         raise Unavailable("failed", said, "free some disk space, or set XDG_STATE_HOME to a folder on another disk")
-    if (memory := free_memory()) < saved.SESSION_MEMORY:
-        said = (
-            f"{memory / 1e9:.1f} GB of memory free, and the virtual machine takes {saved.SESSION_MEMORY / 1e9:.1f} GB"
-        )
+    wanted, free = saved.SESSION_MEMORY_BYTES, free_memory()
+    if free < wanted:
+        said = f"{free / 1e9:.1f} GB of memory free, and the virtual machine takes {wanted / 1e9:.1f} GB"
         raise Unavailable("failed", said, "close other programs")
+
+
+def _free_disk_bytes():
+    return shutil.disk_usage(disk.folder()).free
 
 
 def prospect():
     """Return what ``connect`` will do, in words."""
-    why = saved.problem()
+    why = disk.problem()
     if why:
         return f"build a virtual machine, a quarter of an hour ({why}); python3 -m helpers machine does it beforehand"
     return "resume the course's virtual machine"
@@ -165,119 +178,131 @@ def _answers():
 
 
 def _answers_in_time():
-    """Return whether a machine that runs answers; wait for one that is too busy, or is being resumed anew."""
-    deadline = time.monotonic() + ANSWER
-    while _alive() and time.monotonic() < deadline:
-        if _answers():
-            return True
+    """Return whether a machine that runs answers; wait for one that is too busy, or is being resumed again."""
+
+    def settled():
         _unless_it_waits()
-        time.sleep(0.05)
-    return False
+        return not _alive() or _answers()
+
+    waiting.until(settled, waiting.ENGINE_ANSWER_SECONDS)
+    return bool(_alive()) and _answers()
 
 
 def _start():
     """Start the supervisor; return a client as soon as the engine answers."""
-    here = folder()
+    here, log_file = folder(), disk.folder() / "supervisor.log"
     if len(str(here / "monitor")) > 100:  # 107 is the most
         raise Unavailable("failed", f"{here} is too long for a Unix socket", "set XDG_STATE_HOME to a shorter folder")
     _end_supervisor()
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir(mode=0o700)
-    log_file = saved.folder() / "supervisor.log"
-    with log_file.open("w") as log:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-c", "from helpers.engine import vm; vm.supervise()"],
-            cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    (saved.folder() / PID).write_text(str(supervisor.pid))
+    process = supervisor.start("from helpers.engine import vm; vm.supervise()", log_file)
+    (disk.folder() / PID).write_text(str(process.pid))
     import docker  # noqa: F401 (a third of a second, while the machine is resumed)
 
-    from helpers.progress import progress
-
     with progress(total=None, desc="starting the virtual machine", delay=2):
-        while not address():
-            if supervisor.poll() is not None:
-                said = saved.tail(log_file) or "it ended"
+        while not (answer := _first_answer()):  # the supervisor itself gives up in the end
+            if process.poll() is not None:
+                said = disk.tail(log_file) or "it ended"
                 raise Unavailable("failed", f"the virtual machine did not start: {said}", f"read {log_file}")
             time.sleep(0.01)
-        made = _first_answer(log_file)
     print(log_file.read_text(), end="", flush=True)  # such as: booted, since the saved state was refused
-    return made
+    return answer
 
 
-def _first_answer(log_file):
-    """Return a client as soon as the engine answers to this session's keys, which the machine is taking now."""
+def _first_answer():
+    """Return a client where the engine answers to this session's keys, which the machine may be taking now."""
     import docker
 
-    time.sleep(KEYS)
-    deadline = time.monotonic() + ANSWER
-    while True:
-        try:
-            made = client()
-            made.ping()
-            return made
-        except (docker.errors.DockerException, OSError) as error:
-            if time.monotonic() > deadline:
-                saved.forget()
-                said = f"its engine did not answer: {error}; console: {saved.tail(folder() / 'console')}"
-                raise Unavailable("failed", said, f"read {log_file}") from None
-        time.sleep(0.01)
+    if not address():
+        return None
+    time.sleep(KEYS_SECONDS)
+    with contextlib.suppress(docker.errors.DockerException, OSError):
+        found = client()
+        found.ping()
+        return found
+    return None
 
 
 def supervise():
-    """Run the virtual machine until no process uses it any more; resume it anew where it crashed."""
+    """Run the virtual machine until no process uses it any more; resume it again where it crashed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    here = folder()
-    port, certificates, machine = keys.free_port(), {}, None
-    with (saved.folder() / "users.lock").open("w") as users:
+    here, port, session_keys, refusals = folder(), free_port(), {}, []
+    machine = None
+    with (disk.folder() / "users.lock").open("w") as users:
         try:
             for turn in range(RESUMES):
-                machine, monitor = _resume(here, port, certificates)
+                machine, monitor, booted = _resume_or_boot(here, port, session_keys, refusals)
                 ready = {"address": f"tcp://127.0.0.1:{port}", "version": saved.version(), "resumed": turn}
                 _write(here / "ready.json", ready)
                 threading.Thread(target=_forward, args=(monitor, machine), daemon=True).start()
-                while machine.poll() is None and shared.in_use(users):
-                    _go_on_where_halted(monitor)
-                    time.sleep(0.2)
-                if machine.poll() is None:  # nobody uses it; one that comes now waits until ``users`` is closed
+                watch = _watch(machine, monitor, port, booted, refusals)
+                if not supervisor.still_used(machine, users, lambda watch=watch: next(watch)):
                     break
-                said = saved.tail(here / "qemu.log") or f"exit status {machine.returncode}"
+                said = refusals[-1] if refusals else disk.tail(here / "qemu.log") or f"status {machine.returncode}"
                 print(f"the virtual machine crashed ({said}): its containers are gone", flush=True)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             if machine:
-                machine.kill()
-                machine.wait()
+                qemu.end(machine)
             shutil.rmtree(here, ignore_errors=True)
 
 
-def _resume(here, port, certificates):
+def _resume_or_boot(here, port, session_keys, refusals):
     """
-    Resume the saved machine on a disk of its own, and make it this session's; boot it where that is refused.
+    Start the machine on a disk of its own, and make it this session's; return ``(process, monitor, booted)``.
 
-    Return ``(process, monitor)``. ``certificates`` are made while the state is loaded, and kept.
+    The saved state is tried, and tried again; ``refusals`` tells how often it was refused in this session. Then the
+    machine is booted without it; the state itself is deleted only where it is proved bad.
     """
     forwards = ((port, keys.INSIDE),)
-    try:
-        machine, monitor = saved.resume(here, forwards)
-        certificates.update(certificates or keys.make(here))
-        saved.go_on(here, machine, monitor, certificates)
-        return machine, monitor
-    except qemu.Refused as error:
-        print(f"the saved state could not be resumed, booting instead ({error})", flush=True)
-    certificates.update(certificates or keys.make(here))
 
-    def hand_over(process, monitor, control):
-        keys.hand_over(control, certificates)
-        return process, monitor
+    def make_keys():  # once a session: they are the same after a crash
+        if not session_keys:
+            session_keys.update(keys.make(here))
+        return session_keys
 
-    return saved.cold(here, forwards, hand_over)
+    def give_keys(process, monitor, control):
+        keys.give_to_guest(control, make_keys())
+        return process, monitor, True
+
+    while len(refusals) < TRIES and not (refusals and saved.damaged()):
+        try:
+            return *saved.resume(here, forwards, make_keys), False
+        except qemu.Refused as error:
+            refusals.append(f"{error}; {disk.tail(here / 'qemu.log')}")
+    print(f"the saved state could not be resumed, booting instead ({refusals[-1]})", flush=True)
+    if saved.is_bad(refusals):
+        saved.forget()
+    return saved.boot(here, forwards, give_keys)
+
+
+def _watch(machine, monitor, port, booted, refusals):
+    """
+    Look after a machine that runs, once for each ``next``: go on after a full disk, end a machine that is silent.
+
+    A resumed machine whose engine never answers counts as a state refused. Where a booted one answers after that, the
+    state is proved bad.
+    """
+    here, began, answered = folder(), time.monotonic(), False
+    while True:
+        yield _go_on_where_halted(monitor)
+        waited = time.monotonic() - began
+        if answered or waited < 5:  # who has waited for the engine goes first
+            continue
+        answered = bool(keys.answers(here, port))
+        if answered and booted and refusals and all(SILENT in refusal for refusal in refusals):
+            saved.forget()
+        if not answered and waited > waiting.ENGINE_ANSWER_SECONDS and _free_disk_bytes() > LITTLE_DISK_BYTES:
+            refusals.append(f"{SILENT}; console: {disk.tail(here / 'console')}")
+            (here / "ready.json").unlink(missing_ok=True)
+            qemu.end(machine)
 
 
 def _go_on_where_halted(monitor):
     """Have the machine go on where QEMU halted it, since it could not write to a full disk, once there is space."""
     with contextlib.suppress(qemu.Refused):  # it has ended: the loop sees that
-        if monitor("query-status")["status"] == "io-error" and shutil.disk_usage(saved.folder()).free > LITTLE:
+        if monitor("query-status")["status"] == "io-error" and _free_disk_bytes() > LITTLE_DISK_BYTES:
             monitor("cont")
 
 
@@ -322,7 +347,7 @@ def _write(path, content):
     unfinished.rename(path)
 
 
-def refused(container, seconds=10):
+def taken_ports(container):
     """
     Return the published ports of a container that another program of this computer has; wait until that is known.
 
@@ -336,43 +361,36 @@ def refused(container, seconds=10):
         for binding in outside or []
         if ":" not in binding["HostIp"]
     }
-    deadline, opened = time.monotonic() + seconds, {}
-    while not wanted <= opened.keys() and time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            opened = json.loads((folder() / "ports.json").read_text())
-        time.sleep(0.02)
-    return sorted(outside.rpartition(":")[2] for outside in wanted if opened.get(outside))
+    waiting.until(lambda: wanted <= _forwarded().keys(), waiting.FORWARD_SECONDS, pause=0.02)
+    return sorted(outside.rpartition(":")[2] for outside in wanted if _forwarded().get(outside))
+
+
+def _forwarded():
+    """Return the ports that were opened on this computer, each with QEMU's words where that failed."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads((folder() / "ports.json").read_text())
+    return {}
 
 
 def stop():
     """End the virtual machine; return whether one ran."""
-    if not saved.exists():
+    if not disk.exists():
         return False
-    with state.Lock(saved.folder() / "start.lock"):
+    with state.Lock(disk.folder() / "start.lock"):
         return _end_supervisor()
 
 
 def _end_supervisor():
     """End the supervisor, and its machine with it; return whether there was one."""
     number = _alive()
-    if number is None:
-        return False
-    os.kill(number, signal.SIGTERM)
-    deadline = time.monotonic() + 10
-    while _alive() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    if _alive():
-        os.kill(number, signal.SIGKILL)  # QEMU ends with it
-    return True
+    if number:
+        supervisor.end(number)  # QEMU ends with it
+    return bool(number)
 
 
 def _alive():
     """Return the supervisor's process id while it runs."""
-    with contextlib.suppress(OSError, ValueError):
-        number = int((saved.folder() / PID).read_text())
-        if "vm.supervise" in Path(f"/proc/{number}/cmdline").read_text():
-            return number
-    return None
+    return supervisor.alive(disk.folder() / PID, "vm.supervise")
 
 
 def remove():
@@ -382,12 +400,10 @@ def remove():
     Raises:
         CourseError: JupyterLab, a test or another process of the course still uses it.
     """
-    if not saved.exists():
+    if not disk.exists():
         return False
-    made = any(saved.folder().glob("*.qcow2"))
-    with (saved.folder() / "users.lock").open("w") as users:
-        if shared.in_use(users):
-            raise CourseError("the course's virtual machine is in use; next: close JupyterLab, then try again")
+    made = any(disk.folder().glob("*.qcow2"))
+    with supervisor.unused(disk.folder(), "the course's virtual machine"):
         stop()
-        shutil.rmtree(saved.folder())
+        shutil.rmtree(disk.folder())
     return made

@@ -6,14 +6,16 @@ import socket
 import ssl
 import time
 
-from helpers.errors import message
+from helpers import waiting
+from helpers.host.settings import own_authorities
 from helpers.machines import qemu
 
 INSIDE = 2376  # the engine's port in the guest
+FILES = ("ca.pem", "cert.pem", "key.pem")
 
 
 def make(folder):
-    """Make an authority and two certificates; write the client's into a folder, return what ``hand_over`` takes."""
+    """Make an authority and two certificates; write the client's into a folder, return what ``give_to_guest`` takes."""
     import trustme
 
     authority = trustme.CA(organization_name="docker-course")
@@ -33,7 +35,7 @@ def make(folder):
     }
 
 
-def hand_over(control, keys):
+def give_to_guest(control, keys):
     """Give the guest its keys, the time and randomness; it opens its engine to who has the client's key."""
     randomness = "".join(f"\\{byte:03o}" for byte in os.urandom(64))
     words = {"TIME": int(time.time()), "RANDOMNESS": randomness, **keys}
@@ -44,8 +46,6 @@ def client(folder, port, version=None):
     """Return a ``docker.DockerClient`` with the keys in a folder; where the API's version is known, it need not ask."""
     import docker
 
-    from helpers.engine.running import own_authorities
-
     certificate = (str(folder / "cert.pem"), str(folder / "key.pem"))
     tls = docker.tls.TLSConfig(client_cert=certificate, ca_cert=str(folder / "ca.pem"), verify=True)
     with own_authorities():
@@ -55,7 +55,7 @@ def client(folder, port, version=None):
 
 
 def answers(folder, port, seconds=5):
-    """Return the version of its API if an engine answers, to who has the keys in a folder, or None."""
+    """Return the version of an engine's API where it answers to the keys in a folder, else None."""
     try:
         context = ssl.create_default_context(cafile=folder / "ca.pem")
         context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
@@ -70,18 +70,8 @@ def answers(folder, port, seconds=5):
         return None
 
 
-def wait(folder, port, control, seconds=60):
+def wait_for_engine(folder, port, control):
     """Wait until an engine answers to who has the keys in a folder; raise ``qemu.Refused`` with the guest's logs."""
-    deadline = time.monotonic() + seconds
-    while not answers(folder, port):
-        if time.monotonic() > deadline:
-            said = control("tail -5 /var/log/*.log")
-            raise qemu.Refused(message("the engine of the virtual machine", said, "try again"))
-        time.sleep(0.1)
-
-
-def free_port():
-    """Return a port of 127.0.0.1 that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    if not waiting.until(lambda: answers(folder, port), waiting.ENGINE_ANSWER_SECONDS, pause=0.1):
+        said = control("tail -5 /var/log/*.log")
+        raise qemu.Refused("waiting for the engine of the virtual machine", said, "try again")

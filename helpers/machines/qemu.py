@@ -12,7 +12,8 @@ import threading
 import time
 from pathlib import Path
 
-from helpers.errors import CourseError, message
+from helpers import waiting
+from helpers.errors import CourseError
 
 PROGRAM = "qemu-system-x86_64"
 KERNEL_OPTIONS = (
@@ -27,13 +28,10 @@ KERNEL_OPTIONS = (
 # counts it would go wrong.
 CLOCK = {"tcg": "clocksource=hpet", "kvm": "tsc=reliable"}
 CPU = {"tcg": "max,erms=off,fsrm=off", "kvm": "host"}  # TCG copies byte by byte what these two have a processor copy
-# MB of host memory at most, for what TCG has translated: with half of it, the engine takes half as long again;
+# of host memory at most, for what TCG has translated: with half of it, the engine takes half as long again;
 # with more, JupyterLab, a notebook and this would not fit into 2 GB.
-CACHE_OF_TRANSLATIONS = {"engine": 384, "web": 48}
-
-
-PATIENCE = 150  # seconds that a guest may be silent: it boots in 20 s here, and other computers are slower and busy
-LINE = 2800  # characters of a script; in base64, a terminal's line of input takes no more
+TRANSLATIONS_MB = {"engine": 384, "web": 48}
+SCRIPT_CHARACTERS = 2800  # in base64, a terminal's line of input takes no more
 
 
 class Refused(CourseError):
@@ -54,15 +52,15 @@ def version():
     return re.search(r"version ([\d.]+)", said)[1]
 
 
-def command(folder, machine, role, memory, cpus, accelerator="tcg", disk=None, incoming=None, forwards=(), layers=None):
+def command(folder, machine, role, memory, disk, *, cpus=1, accelerator="tcg", incoming=None, forwards=(), layers=None):
     """
     Return the command line of one virtual machine.
 
-    ``folder`` is where its sockets and its console go; ``machine`` the folder with ``vmlinuz`` and ``initrd``. A saved
-    state is tied to all of this but the paths.
+    ``folder`` is where its sockets and its console go; ``machine`` the folder with ``vmlinuz`` and ``initrd``;
+    ``memory`` is in MB. A saved state is tied to all of this but the paths.
     """
     forwarding = "".join(f",hostfwd=tcp:127.0.0.1:{outside}-:{inside}" for outside, inside in forwards)
-    tcg = f"tcg,thread=multi,tb-size={CACHE_OF_TRANSLATIONS[role]}"
+    tcg = f"tcg,thread=multi,tb-size={TRANSLATIONS_MB[role]}"
     return [
         PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "docker-course",
         "-machine", "q35", "-accel", tcg if accelerator == "tcg" else accelerator,
@@ -94,12 +92,20 @@ def start(command, folder):
         )  # fmt: skip
 
 
+def end(process):
+    """Kill a QEMU, and wait until it is gone."""
+    process.kill()
+    process.wait()
+
+
 class Monitor:
     """QEMU's monitor (QMP): commands as JSON over a Unix socket."""
 
-    def __init__(self, folder, process, seconds=30):
-        self.socket = connect(folder / "monitor", process, seconds)
-        self.socket.settimeout(180)  # it is silent while it loads or saves a state, on a busy computer
+    def __init__(self, folder, process):
+        self.socket = connect(folder / "monitor", process)
+        self.socket.settimeout(
+            waiting.STATE_SECONDS
+        )  # it is silent while it loads or saves a state, on a busy computer
         self.file = self.socket.makefile("rw")
         self.file.readline()  # its greeting
         self.one_at_a_time = threading.Lock()
@@ -112,8 +118,8 @@ class Monitor:
                 if "return" in answer:
                     return answer["return"]
                 if "error" in answer:
-                    raise Refused(message(f"QEMU's monitor: {command}", answer["error"]["desc"], "read QEMU's log"))
-        raise Refused(message(f"QEMU's monitor: {command}", "QEMU ended, or is silent", "read QEMU's log"))
+                    raise Refused(f"QEMU's monitor: {command}", answer["error"]["desc"], "read QEMU's log")
+        raise Refused(f"QEMU's monitor: {command}", "QEMU ended, or is silent", "read QEMU's log")
 
     def _answers(self, order):
         """Send an order; yield what comes, until QEMU ends."""
@@ -128,19 +134,28 @@ class Monitor:
         return self("human-monitor-command", **{"command-line": text}).strip()
 
     def wait(self, query, done, seconds):
-        """Ask until the status is another than ``done`` names not; return it."""
-        deadline = time.monotonic() + seconds
-        while (status := self(query).get("status", "none")) not in done:
-            if time.monotonic() > deadline:
-                raise Refused(message(query, f"still {status} after {seconds} s", "try again"))
-            time.sleep(0.02)
+        """Ask until the status is one of ``done``; return it."""
+        status = waiting.until(lambda: (now := self._status(query)) in done and now, seconds, pause=0.02)
+        if not status:
+            raise Refused(query, f"still {self._status(query)} after {seconds} s", "try again")
         return status
+
+    def _status(self, query):
+        return self(query).get("status", "none")
+
+    def save(self, program):
+        """Stop the machine and write all its memory to a program's input."""
+        self("stop")
+        self.line("migrate_set_parameter max-bandwidth 100G")
+        self("migrate", uri=f"exec:{program}")
+        if self.wait("query-migrate", ("completed", "failed"), waiting.STATE_SECONDS) == "failed":
+            raise Refused("saving a virtual machine", "QEMU says: failed", "free disk space, then try again")
 
 
 class Control:
     """The control port: shell scripts for the guest's process 1, one at a time."""
 
-    def __init__(self, connection, seconds=PATIENCE):
+    def __init__(self, connection, seconds=waiting.GUEST_SILENT_SECONDS):
         self.socket = connection
         self.socket.settimeout(seconds)
         self.file = self.socket.makefile("rwb")
@@ -151,11 +166,11 @@ class Control:
         for line in self.file:
             if line.split() == [b"0", b"0"]:
                 return
-        raise Refused(message("booting a virtual machine", "it ended", "see its console"))
+        raise Refused("booting a virtual machine", "it ended", "see its console")
 
     def __call__(self, script):
         """Run a script in the guest; return what it printed."""
-        if len(script) > LINE:
+        if len(script) > SCRIPT_CHARACTERS:
             return self._in_pieces(script)
         self.number += 1
         for line in self._lines(f"{self.number} {base64.b64encode(script.encode()).decode()}\n"):
@@ -163,9 +178,9 @@ class Control:
             if number == str(self.number):
                 said = base64.b64decode(output[0]).decode(errors="replace") if output else ""
                 if status != "0":
-                    raise Refused(message(f"in the virtual machine: {script[:60]}", said, "see its console"))
+                    raise Refused(f"in the virtual machine: {script[:60]}", said, "see its console")
                 return said
-        raise Refused(message("in the virtual machine", "it ended", "see its console"))
+        raise Refused("in the virtual machine", "it ended", "see its console")
 
     def _lines(self, text):
         """Send a line; yield those that come, until the guest ends."""
@@ -178,34 +193,32 @@ class Control:
             return
         except TimeoutError:
             said = f"no answer in {self.socket.gettimeout()} s"
-            raise Refused(message("in the virtual machine", said, "try again")) from None
+            raise Refused("in the virtual machine", said, "try again") from None
 
     def _in_pieces(self, script):
         encoded = base64.b64encode(script.encode()).decode()
         self("rm -f /run/long")
-        for start in range(0, len(encoded), LINE // 2):
-            self(f"printf %s '{encoded[start : start + LINE // 2]}' >> /run/long")
+        for start in range(0, len(encoded), SCRIPT_CHARACTERS // 2):
+            self(f"printf %s '{encoded[start : start + SCRIPT_CHARACTERS // 2]}' >> /run/long")
         return self("base64 -d /run/long > /run/long.sh; sh /run/long.sh")
 
 
 def control(folder, process):
     """Return the ``Control`` of a machine that was started in a folder."""
-    return Control(connect(folder / "control", process, 10))
+    return Control(connect(folder / "control", process))
 
 
-def wait_for_engine(control, process, seconds=120):
+def wait_for_engine(control, process):
     """Wait until the engine in a booted machine answers on its socket."""
     ping = r"printf 'GET /_ping HTTP/1.0\r\n\r\n' | socat -t 2 - UNIX:/run/docker.sock 2>/dev/null || true"
-    deadline = time.monotonic() + seconds
-    while "OK" not in control(ping):
-        if time.monotonic() > deadline or process.poll() is not None:
-            raise Refused(message("waiting for the engine", control("tail -5 /var/log/dockerd.log"), "try again"))
-        time.sleep(0.3)
+    waiting.until(lambda: process.poll() is not None or "OK" in control(ping), waiting.GUEST_SILENT_SECONDS, pause=0.3)
+    if process.poll() is not None or "OK" not in control(ping):
+        raise Refused("waiting for the engine", control("tail -5 /var/log/dockerd.log"), "try again")
 
 
-def connect(path, process=None, seconds=10):
+def connect(path, process=None):
     """Return a connection to a machine's socket, as soon as it is there."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + waiting.SOCKET_SECONDS
     while True:
         connection = socket.socket(socket.AF_UNIX)
         try:
@@ -215,5 +228,5 @@ def connect(path, process=None, seconds=10):
             connection.close()
             if (process and process.poll() is not None) or time.monotonic() > deadline:
                 said = (path.parent / "qemu.log").read_text().strip() or error
-                raise Refused(message("starting a virtual machine", said, "python3 -m helpers doctor")) from None
-            time.sleep(0.01)
+                raise Refused("starting a virtual machine", said, "python3 -m helpers doctor") from None
+        time.sleep(0.01)

@@ -7,28 +7,33 @@ from pathlib import Path
 import docker
 
 from helpers import engine
-from helpers.containers import _host, _tail, run
-from helpers.errors import CourseError, message
-from helpers.images import size
-from helpers.machines import saved
+from helpers.containers.run import run
+from helpers.containers.url import engine_host, last_words
+from helpers.errors import CourseError
+from helpers.images.layers import size
 from helpers.measure.rows import ACCELERATORS, density, first_answer, spread
 from helpers.progress import progress
 
-TOOLS = "course/debian:bookworm-slim"  # has perl, which reads /proc
-MEMORY_OF = Path(__file__).with_name("memory_of.pl")
+TOOLS_IMAGE = "course/debian:bookworm-slim"  # has perl, which reads /proc
+MEMORY_SCRIPT = Path(__file__).with_name("memory_of.pl")
 
 
-def measure_container(client, image, repeats=5, instances=None):
+def measure_container(client: docker.DockerClient, image, repeats: int = 5, instances=None) -> list[dict]:
     """
     Return what one more container of an image costs, which serves a page on the port that it exposes: one row.
 
-    Keys: ``name``; ``how`` (where the engine is in the course's own machine); ``page`` (its answer); ``seconds``,
-    ``least_seconds``, ``most_seconds`` (from the order to the first answer: median and extremes of ``repeats``);
-    ``memory_bytes`` (PSS of its processes, its keeper and the forwarder of its port), ``keeper_bytes`` (the last two);
-    ``image_bytes``, ``instance_bytes`` (what it has written), ``kernel`` (the release seen inside), ``own_kernel``.
-    With ``instances``, such as ``(1, 2, 4, 8)``, a row for each number, for ``plot_density``: ``name``, ``how``,
+    Keys:
+        name, how: ``container``, and what emulates the engine's machine where it is in the course's own.
+        page: its answer.
+        seconds, least_seconds, most_seconds: from the order to the first answer, median and extremes of ``repeats``.
+        memory_bytes, keeper_bytes: PSS of its processes, its keeper and the forwarder of its port; of the last two.
+        image_bytes, instance_bytes: of its image; of what it has written.
+        kernel, own_kernel: the release seen inside; whether it is another than the engine's.
+
+    With ``instances``, such as ``(1, 2, 4, 8)``, a row for each number, for ``plot_density``. Keys: ``name``, ``how``,
     ``instances``, ``bytes``, ``keeper_bytes``, ``keeper`` (its name), and the fitted costs of one more, ``each_bytes``
     and ``keeper_each_bytes``.
+
     Memory is read by a container that sees the engine's processes. SDK calls: ``client.containers.run``,
     ``client.api.containers(size=True)``, ``client.info``, ``image.history``.
 
@@ -73,12 +78,12 @@ def _port(image):
     exposed = image.attrs["Config"].get("ExposedPorts")
     if not exposed:
         remedy = "write EXPOSE into its Dockerfile, or take course/answer"
-        raise CourseError(message("measuring a container of an image", "it exposes no port to ask", remedy))
+        raise CourseError("measuring a container of an image", "it exposes no port to ask", remedy)
     return next(iter(exposed))
 
 
 def _how_of(client):
-    accelerator = saved.accelerator() if engine.vm.is_ours(client) else None
+    accelerator = engine.accelerator(client)
     return f"inside a machine, {ACCELERATORS[accelerator]}" if accelerator else ""
 
 
@@ -88,14 +93,14 @@ def _start_container(client, image, port, stack):
     stack.callback(_remove, container)
     container.reload()
     bindings = container.attrs["NetworkSettings"]["Ports"].get(port)
-    address = f"http://{_host(client)}:{bindings[0]['HostPort']}" if bindings else ""
+    address = f"http://{engine_host(client)}:{bindings[0]['HostPort']}" if bindings else ""
     return container, first_answer(address, lambda: _over(container))
 
 
 def _over(container):
     """Return why a container cannot answer any more, or nothing."""
     container.reload()
-    return "" if container.status == "running" else f"it has ended; its log says {_tail(container)}"
+    return "" if container.status == "running" else f"it has ended; its log says {last_words(container)}"
 
 
 def _remove(container):
@@ -124,21 +129,21 @@ def _memory_of_containers(client, containers):
     addresses = [next(iter(network), {}).get("IPAddress", "") for network in networks]
     pids = [container.attrs["State"]["Pid"] for container in containers]
     arguments = [f"{pid}={address}" for pid, address in zip(pids, addresses, strict=True)]
-    own, keeper = _tool(client, ["perl", "-e", MEMORY_OF.read_text(), *arguments]).split()
+    own, keeper = _tool(client, ["perl", "-e", MEMORY_SCRIPT.read_text(), *arguments]).split()
     return int(own), int(keeper)
 
 
 def _tool(client, command):
     """Return what a command prints in a container that sees the engine's processes."""
     try:
-        client.images.get(TOOLS)
+        client.images.get(TOOLS_IMAGE)
     except docker.errors.ImageNotFound:
         remedy = 'base_image(client, "debian:bookworm-slim")'
-        raise CourseError(message("reading the memory of containers", f"{TOOLS} is not here", remedy)) from None
+        raise CourseError("reading the memory of containers", f"{TOOLS_IMAGE} is not here", remedy) from None
     options = {"pid_mode": "host", "userns_mode": "host", "network_mode": "none", "cap_add": ["SYS_PTRACE"]}
     try:
-        said = run(client, TOOLS, command, security_opt=["apparmor=unconfined"], remove=True, **options)
+        said = run(client, TOOLS_IMAGE, command, security_opt=["apparmor=unconfined"], remove=True, **options)
     except docker.errors.DockerException as error:
         remedy = "an engine that lets a container see its processes (pid_mode='host') is needed here"
-        raise CourseError(message("reading the memory of containers", error, remedy)) from error
+        raise CourseError("reading the memory of containers", error, remedy) from error
     return said.decode()

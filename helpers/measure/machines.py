@@ -16,32 +16,40 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers import apt
-from helpers.errors import CourseError, message
-from helpers.machines import keys, qemu, saved
-from helpers.measure.rows import ACCELERATORS, PATIENCE, density, first_answer, spread
-from helpers.memory import free_memory
+from helpers import waiting
+from helpers.errors import CourseError
+from helpers.host import apt
+from helpers.host.memory import free_memory
+from helpers.host.network import free_port
+from helpers.machines import disk as machine_disk
+from helpers.machines import qemu, saved
+from helpers.measure.rows import ACCELERATORS, density, first_answer, spread
 from helpers.progress import progress
 
-MEMORY = 128  # MB that a machine is given: the least that its kernel and system start with
-AROUND = 160  # MB that QEMU takes beside that, at most
+MEMORY_MB = 128  # that a machine is given: the least that its kernel and system start with
+AROUND_MB = 160  # that QEMU takes beside that, at most
 INSTANCES = (1, 2, 4, 8)
-SETTLE = 2  # seconds after the answer: what was needed only to start is given back
-LARGE = 4e8  # bytes of a disk, compressed, that would take minutes to convert
+SETTLE_SECONDS = 2  # after the answer: what was needed only to start is given back
+LARGE_DISK_BYTES = 4e8  # of a disk, compressed, that would take minutes to convert
 RECORDED = Path(__file__).with_name("recorded.json")
 HYPERVISORS = ("tcg", "kvm", "hvf", "whpx")  # QEMU's own emulation, and those of Linux, macOS, Windows
 ENGINE_PROGRAMS = "/usr/bin/docker* /usr/bin/containerd* /usr/bin/ctr /usr/bin/crun /usr/sbin/dockerd"
 
 
-def measure_vm(memory=MEMORY, repeats=3, instances=None, disk="qcow2"):
+def measure_vm(memory: int = MEMORY_MB, repeats: int = 3, instances=None, disk: str = "qcow2") -> list[dict]:
     """
     Return what one more virtual machine costs, which serves the page that the container serves, and no other: one row.
 
-    Keys as of ``measure_container``; ``how`` is the accelerator, ``memory_bytes`` the PSS of its QEMU, ``keeper_bytes``
-    what of that is not the guest's memory: the emulator. Also ``snapshot_bytes`` (its memory, and what changed on its
-    disk), ``resume_seconds`` (from there to the first answer), ``secret_in_snapshot`` (whether the file shows what only
-    the guest's memory had), ``disk`` (the format that QEMU found), ``hypervisors`` (those of Linux, macOS and Windows
-    that start a machine here). ``memory`` is in MB; a machine whose disk is not ``qcow2`` has no snapshot.
+    Keys as of ``measure_container``, with these differences:
+        how: the accelerator.
+        memory_bytes, keeper_bytes: PSS of its QEMU; what of that is not the guest's memory, but the emulator.
+        snapshot_bytes: of its memory, and of what changed on its disk.
+        resume_seconds: from the snapshot to the first answer.
+        secret_in_snapshot: whether the file shows what only the guest's memory had.
+        disk: the format that QEMU found.
+        hypervisors: those of Linux, macOS and Windows that start a machine here.
+
+    ``memory`` is in MB; a machine whose disk is not ``qcow2`` has no snapshot.
     With ``instances``, a row for each number that memory is free for. It prints how the rows came about: where no
     machine can run, they were recorded on another computer, and ``how`` says which and when. No SDK call.
 
@@ -67,8 +75,8 @@ def _hindrance(memory):
     """Return why no virtual machine can run here, or None; as root on Debian, install what is missing."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return f"the course's machine needs Linux on x86-64, and this is {sys.platform} on {platform.machine()}"
-    to_be_built = saved.problem() and saved.problem("plain")
-    if packages := saved.missing(build=bool(to_be_built)):
+    to_be_built = machine_disk.problem() and machine_disk.problem("plain")
+    if packages := machine_disk.missing_packages(build=bool(to_be_built)):
         try:
             apt.install(*packages, why="a virtual machine is to be measured")
         except CourseError as error:
@@ -88,12 +96,12 @@ def _room(memory):
 
 def _need(memory):
     """Return bytes that a machine takes at most while it starts: of memory that it is given it touches a part."""
-    return (AROUND + MEMORY + max(0, memory - MEMORY) // 8) * 2**20
+    return (AROUND_MB + MEMORY_MB + max(0, memory - MEMORY_MB) // 8) * 2**20
 
 
 def _machines(memory, repeats, instances, disk):
     """Measure virtual machines here; whatever is started ends with its stack, however that comes about."""
-    base, times = saved.plain(), []
+    base, times = machine_disk.plain(), []
     how = ACCELERATORS[saved.accelerator()]
     with contextlib.ExitStack() as outer:
         if disk != "qcow2":
@@ -116,44 +124,35 @@ def _machines(memory, repeats, instances, disk):
 
 def _converted(base, disk, stack):
     """Return the machine's disk in another format, in a folder that goes away with the stack."""
-    if base.stat().st_size > LARGE:
+    if base.stat().st_size > LARGE_DISK_BYTES:
         said = f"it also holds the course's images, {base.stat().st_size / 1e9:.1f} GB"
-        raise CourseError(message(f"converting the machine's disk to {disk}", said, "measure as root, with dockerd"))
-    return _qemu_img("convert", "-f", "qcow2", "-O", disk, base, _folder(stack) / f"disk.{disk}")
+        raise CourseError(f"converting the machine's disk to {disk}", said, "measure as root, with dockerd")
+    made = _folder(stack) / f"disk.{disk}"
+    machine_disk.qemu_img("convert", "-f", "qcow2", "-O", disk, base, made)
+    return made
 
 
 def _folder(stack):
     """Return a new folder beside the machine's disk that goes away with the stack."""
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="measure-", dir=saved.folder())))
-
-
-def _qemu_img(*command):
-    """Have ``qemu-img`` make a file; return that, its last argument."""
-    _said(*command)
-    return command[-1]
-
-
-def _said(*command):
-    """Return what ``qemu-img`` prints."""
-    done = subprocess.run(["qemu-img", *map(str, command)], capture_output=True, text=True)
-    if done.returncode:
-        raise CourseError(message(f"qemu-img {command[0]}", done.stderr, "free disk space? python3 -m helpers doctor"))
-    return done.stdout
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="measure-", dir=machine_disk.folder())))
 
 
 def _power_on(base, disk, memory, stack, snapshot=None):
     """Start a machine on a disk that keeps what differs from ``base``, or go on with a snapshot; do not wait for it."""
-    folder, port = _folder(stack), keys.free_port()
-    own = _qemu_img("create", "-q", "-f", "qcow2", "-b", base, "-F", disk, folder / "disk.qcow2")
+    folder, port = _folder(stack), free_port()
+    own = machine_disk.overlay(base, folder / "disk.qcow2", disk)
     incoming = f"exec:cat {shlex.quote(str(snapshot))}" if snapshot else None
     forwards = ((port, 8000),)
-    command = qemu.command(folder, saved.folder(), "web", memory, 1, saved.accelerator(), own, incoming, forwards)
+    command = qemu.command(
+        folder, machine_disk.folder(), "web", memory, own, accelerator=saved.accelerator(), incoming=incoming,
+        forwards=forwards,
+    )  # fmt: skip
     process = qemu.start(command, folder)
-    stack.callback(_end, process)
+    stack.callback(qemu.end, process)
     monitor = qemu.Monitor(folder, process)
     stack.callback(monitor.socket.close)
     if snapshot:
-        monitor.wait("query-status", ("paused", "running", "postmigrate"), PATIENCE)
+        monitor.wait("query-status", ("paused", "running", "postmigrate"), waiting.STATE_SECONDS)
         monitor("cont")
     return {
         "process": process,
@@ -162,18 +161,13 @@ def _power_on(base, disk, memory, stack, snapshot=None):
         "disk": own,
         "secret": secrets.token_hex(16),
         "address": f"http://127.0.0.1:{port}",
-        "over": lambda: "" if process.poll() is None else f"QEMU has ended: {saved.tail(folder / 'qemu.log')}",
+        "over": lambda: "" if process.poll() is None else f"QEMU has ended: {machine_disk.tail(folder / 'qemu.log')}",
     }
-
-
-def _end(process):
-    process.kill()
-    process.wait()
 
 
 def _facts_of_machine(machine, memory, stack):
     """Return what a machine that has answered takes, and what its kernel is; leave a secret in its memory."""
-    time.sleep(SETTLE)
+    time.sleep(SETTLE_SECONDS)
     total, guest = _memory_of_machine(machine["process"].pid, memory)
     control = qemu.control(machine["folder"], machine["process"])
     stack.callback(control.socket.close)
@@ -181,7 +175,7 @@ def _facts_of_machine(machine, memory, stack):
         "uname -r; cat /proc/sys/kernel/random/boot_id; du -skxc /usr /etc /www | tail -1 | cut -f 1; "
         f"du -skc {ENGINE_PROGRAMS} 2>/dev/null | tail -1 | cut -f 1; echo {machine['secret']} > /run/secret"
     ).split()
-    started = sum((saved.folder() / name).stat().st_size for name in ("vmlinuz", "initrd"))
+    started = sum((machine_disk.folder() / name).stat().st_size for name in ("vmlinuz", "initrd"))
     return {
         "memory_bytes": total,
         "keeper_bytes": total - guest,
@@ -199,7 +193,7 @@ def _facts_of_snapshot(machine, memory, repeats):
     times = []
     with progress(total=repeats, desc="measuring its snapshot", unit="resumption") as bar:
         state = _snapshot(machine)
-        _end(machine["process"])
+        qemu.end(machine["process"])
         for _ in range(repeats):
             times.append(_resumed(machine["disk"], state, memory))
             bar.update(1)
@@ -227,18 +221,15 @@ def _allocated(path):
 
 def _format_below(path):
     """Return the format of the disk that lies below a machine's own, as QEMU finds it in the file's first bytes."""
-    said = json.loads(_said("info", "--force-share", "--output=json", path))
-    return json.loads(_said("info", "--force-share", "--output=json", said["full-backing-filename"]))["format"]
+    info = ("info", "--force-share", "--output=json")
+    below = json.loads(machine_disk.qemu_img(*info, path))["full-backing-filename"]
+    return json.loads(machine_disk.qemu_img(*info, below))["format"]
 
 
 def _snapshot(machine):
     """Stop a machine and write all its memory to a file; return that."""
-    path, monitor = machine["folder"] / "state", machine["monitor"]
-    monitor("stop")
-    monitor.line("migrate_set_parameter max-bandwidth 100G")
-    monitor("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
-    if monitor.wait("query-migrate", ("completed", "failed"), PATIENCE) == "failed":
-        raise CourseError(message("saving a virtual machine", "QEMU says: failed", "free disk space, then try again"))
+    path = machine["folder"] / "state"
+    machine["monitor"].save(f"cat > {shlex.quote(str(path))}")
     return path
 
 
@@ -276,7 +267,7 @@ def _machine_density(how, base, disk, memory, instances, stack):
             first_answer(machine["address"], machine["over"])
             bar.update(1)
         running += more
-        time.sleep(SETTLE)
+        time.sleep(SETTLE_SECONDS)
         taken = [_memory_of_machine(machine["process"].pid, memory) for machine in running]
         total, guest = (sum(column) for column in zip(*taken, strict=True))
         rows.append({"instances": count, "bytes": total, "keeper_bytes": total - guest})
@@ -289,8 +280,8 @@ def _recorded(memory, instances, disk, why):
     rows = record["rows"].get("density" if instances else f"{memory} {disk}", [])
     rows = [row for row in rows if not instances or row["instances"] in instances]
     if not rows:
-        raise CourseError(message("measuring a virtual machine", why, "take memory=128, as was recorded elsewhere"))
-    print(f"virtual machine: not measured here, but {record['date']} on {record['machine']}, since: {why}")
+        raise CourseError("measuring a virtual machine", why, "take memory=128, as was recorded elsewhere")
+    print(f"virtual machine: recorded on {record['machine']}, {record['date']}; not measured here because {why}")
     return [{**row, "how": f"{row['how']}, recorded {record['date']} on {record['machine']}"} for row in rows]
 
 
@@ -302,9 +293,9 @@ def record():
 
         python -c "from helpers.measure.machines import record; record()"
     """
-    ways = ((MEMORY, "qcow2"), (512, "qcow2"), (MEMORY, "vmdk"))
+    ways = ((MEMORY_MB, "qcow2"), (512, "qcow2"), (MEMORY_MB, "vmdk"))
     rows = {f"{memory} {disk}": _machines(memory, 3, None, disk) for memory, disk in ways}
-    rows["density"] = _machines(MEMORY, 1, INSTANCES, "qcow2")
+    rows["density"] = _machines(MEMORY_MB, 1, INSTANCES, "qcow2")
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, QEMU {qemu.version()}"
     content = {"date": datetime.date.today().isoformat(), "machine": machine, "rows": rows}
     RECORDED.write_text(json.dumps(content, indent=1) + "\n")

@@ -5,9 +5,9 @@ import statistics
 import time
 import urllib.request
 
-from helpers.errors import CourseError, message
+from helpers import waiting
+from helpers.errors import CourseError
 
-PATIENCE = 120  # seconds for a first answer
 ACCELERATORS = {"tcg": "emulated (TCG)", "kvm": "with KVM"}
 
 
@@ -27,9 +27,9 @@ def first_answer(address, over):
                 return answer.read().decode(errors="replace").strip()
         except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: no address
             said = over() if waited > 1 else ""
-            if said or waited > PATIENCE:
+            if said or waited > waiting.FIRST_PAGE_SECONDS:
                 tried = "waiting for the first answer"
-                raise CourseError(message(tried, said or error, "close other programs, then try again")) from None
+                raise CourseError(tried, said or error, "close other programs, then try again") from None
         time.sleep(0.01)
 
 

@@ -1,0 +1,1 @@
+"""What ``python3 -m helpers`` does: the environment, and one file for each of its longer commands."""

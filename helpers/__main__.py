@@ -15,8 +15,6 @@ import os
 from helpers.commands import environment
 from helpers.errors import CourseError
 
-START = "notebooks/00_start_here.ipynb"
-
 
 def main(arguments=None):
     """Run one command; return its exit status."""
@@ -56,7 +54,11 @@ def _parser():
         return command
 
     add(lab, "set up, find or start a Docker Engine, open JupyterLab; what follows -- goes to JupyterLab")
-    add(test, "set up, then check code, helpers and notebooks: ruff, pytest --nbval; what follows -- goes to pytest")
+    command = add(test, "set up, then check code, helpers and notebooks; what follows -- goes to pytest instead")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--quick", action="store_true", help="only what needs no engine: half a minute")
+    which.add_argument("--all", action="store_true", help="the virtual machine and JupyterLab in a browser, too")
+    which.add_argument("--rest", action="store_true", help="only what --all adds")
     command = add(run, "execute the notebooks in order; write executed copies and an HTML page of each")
     command.add_argument("--output", default="executed", metavar="FOLDER", help="where to write (default: executed)")
     command.add_argument("notebooks", nargs="*", help="such as 07 or 07_multi_stage (default: all)")
@@ -70,63 +72,16 @@ def _parser():
 
 def lab(options, extra):
     """Open JupyterLab at the first notebook."""
-    from helpers import engine, state
+    from helpers.commands.lab import lab
 
-    client, kind = engine.find()
-    print(engine.describe(client, kind), flush=True)
-    os.environ.update(engine.variables(kind))  # JupyterLab's terminals, too, speak to it
-    from jupyterlab.labapp import LabApp
-
-    os.chdir(environment.ROOT)
-    arguments = [
-        f"--ServerApp.root_dir={environment.ROOT}",
-        f"--LabApp.default_url=/lab/tree/{START}",
-        f"--LabApp.workspaces_dir={state.folder() / 'workspaces'}",  # the tabs that one had open elsewhere stay there
-    ]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        arguments.append("--allow-root")
-    LabApp.launch_instance([*arguments, *extra])
-    return 0
+    return lab(extra)
 
 
 def test(options, extra):
-    """Check the code with ruff, then everything else with pytest."""
-    import subprocess
+    """Check the code, the helpers and the notebooks."""
+    from helpers.commands.test import test
 
-    from helpers import engine
-
-    os.chdir(environment.ROOT)
-    environment.add_browser_tests()
-    print(engine.describe(*engine.find()), flush=True)  # held until this process ends
-    pytest, ruff = [sys.executable, "-m", "pytest", "--nbval"], [sys.executable, "-m", "ruff"]
-    statuses = [
-        subprocess.run([*ruff, "check", "--quiet", "."]).returncode,
-        subprocess.run([*ruff, "format", "--check", "--quiet", "."]).returncode,
-        _status([*pytest, *(extra or _two_at_once())]),
-    ]
-    if any(statuses[:2]):
-        print("ruff found something: ruff check . ; ruff format .", file=sys.stderr)
-    return max(statuses)
-
-
-def _two_at_once():
-    """Return pytest-xdist's arguments: tests that share an engine follow one another (tests/conftest.py has more)."""
-    from helpers.host.memory import free_memory
-
-    enough = (os.cpu_count() or 1) > 1 and free_memory() > 4e9
-    return ["-n", "2", "--dist", "loadscope"] if enough else []
-
-
-def _status(command):
-    """Run a command and return its exit status; at Ctrl-C, wait while it puts its own things away."""
-    import subprocess
-
-    process = subprocess.Popen(command)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        raise
+    return test(extra, quick=options.quick, rest=options.rest, everything=options.all)
 
 
 def run(options, extra):
@@ -182,21 +137,9 @@ def clean(options, extra):
     import shutil
 
     from helpers import state
-    from helpers.engine import cleaning, dockerd, running, vm
-    from helpers.engine.unavailable import Unavailable
+    from helpers.engine import dockerd, vm
 
-    status = 0
-    if os.environ.get("COURSE_ENGINE") in (None, "", "running"):
-        try:
-            counts = cleaning.clean(running.connect())
-            kept = counts.pop("kept")
-            print("removed from the engine: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
-            if kept:
-                print(f"left, since containers or images of yours need them: {', '.join(kept)}")
-        except Unavailable as error:
-            status = 0 if error.code in ("missing", "not running") else 1
-            found = "could not be cleaned" if status else "was not there to clean"
-            print(f"an engine that runs already {found}: {error.reason}")
+    status = _clean_existing() if os.environ.get("COURSE_ENGINE") in (None, "", "running") else 0
     if dockerd.remove():
         print("removed: the course's private engine and all its data")
     if vm.remove():
@@ -204,6 +147,26 @@ def clean(options, extra):
     shutil.rmtree(state.folder())
     print("removed: the course's state folder. What is left is this folder, with .venv in it: delete it by hand")
     return status
+
+
+def _clean_existing():
+    """Remove what the course made on an existing engine; return 1 where there is one that does not answer."""
+    from helpers.engine import cleaning, running
+    from helpers.engine.unavailable import Unavailable
+
+    try:
+        counts = cleaning.clean(running.connect())
+    except Unavailable as error:
+        if error.code in ("missing", "not running"):
+            print(f"no running engine to clean: {error.reason}")
+            return 0
+        print(f"the running engine could not be cleaned: {error.reason}")
+        return 1
+    kept = counts.pop("kept")
+    print("removed from the engine: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
+    if kept:
+        print(f"kept, since containers or images of yours need them: {', '.join(kept)}")
+    return 0
 
 
 if __name__ == "__main__":

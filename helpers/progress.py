@@ -24,7 +24,7 @@ def progress(total, desc, unit="step", delay=0, **tqdm_arguments):
     options = {"total": total, "desc": desc, "unit": unit, "delay": delay, "leave": False, **tqdm_arguments}
     if getattr(shell, "kernel", None):
         return _NotebookBar(file=io.StringIO(), **options)
-    return _Bar(disable=None, **options)  # None: no bar where the output is not a terminal, such as a log file
+    return _Bar(**{"disable": None, **options})  # None: no bar where the output is not a terminal, such as a log file
 
 
 class _Bar(tqdm):

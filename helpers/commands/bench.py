@@ -33,9 +33,8 @@ def main():
 def measure():
     """Return one row a helper: ``name``, ``helper_seconds``, ``command_seconds``, ``ratio``."""
     if not shutil.which("docker"):
-        raise CourseError(
-            "timing the helpers", "there is no docker command to compare with", "install it (Debian: docker.io)"
-        )
+        said = "there is no docker command to compare with"
+        raise CourseError("timing the helpers", said, "install it (Debian: docker.io)")
     client = connect()
     base = base_image(client, "debian:bookworm-slim")
     image = build(client, APP, tag="course/first", base=base)

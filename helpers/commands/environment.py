@@ -14,8 +14,8 @@ from helpers.host import apt, network
 
 ROOT = Path(__file__).parents[2]
 VENV = ROOT / ".venv"
-TELLING = "SSLError|CERTIFICATE|ProxyError|name resolution|not known|refused|timed out|No space|ERROR: Could not"
-UNFINISHED = VENV / "docker-course-unfinished"  # there while we make .venv: an interrupted one is made anew
+TELLING_LINES = "SSLError|CERTIFICATE|ProxyError|name resolution|not known|refused|timed out|No space|ERROR: Could not"
+UNFINISHED = VENV / "docker-course-unfinished"  # there while we make .venv: an interrupted one is made again
 
 
 def enter(arguments):
@@ -39,7 +39,7 @@ def enter(arguments):
         return
     if active and not here:
         print(f"The active environment lacks {', '.join(lacking)}: the course takes its own, {VENV.name}", flush=True)
-    python = _made()
+    python = _made_environment()
     command = [str(python), "-m", "helpers", *arguments]
     os.chdir(ROOT)
     if os.name == "nt":  # there, exec returns to the prompt at once
@@ -70,7 +70,7 @@ def _numbers(version):
     return [int(number) for number in re.match(r"\d+(\.\d+)*", version)[0].split(".")]
 
 
-def _made():
+def _made_environment():
     """Make ``.venv`` complete; return its Python."""
     python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if UNFINISHED.exists():
@@ -84,7 +84,7 @@ def _made():
         UNFINISHED.touch()
     print(f"Setting up {VENV.name}: JupyterLab and the Docker SDK, about a minute, once", flush=True)
     _create(python)
-    _pip_install(python)
+    pip_install(python)
     if not _ready(python):
         raise CourseError("setting up .venv", "pip said done, and something is missing", f"delete {VENV}, try again")
     if ours:
@@ -108,18 +108,7 @@ def _create(python):
         raise CourseError(" ".join(command), said, "fix the problem above, then try again")
 
 
-def add_browser_tests():
-    """Install what the tests in a browser need, where Chromium is and this is the course's own environment."""
-    chromium = any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    if chromium and Path(sys.prefix) == VENV and importlib.util.find_spec("axe_playwright_python") is None:
-        print("Chromium is here: adding what the tests in it need", flush=True)
-        try:
-            _pip_install(Path(sys.executable), "[browser]")
-        except CourseError as error:
-            print(f"{error}\nthe tests in a browser are left out", flush=True)
-
-
-def _pip_install(python, extra=""):
+def pip_install(python, extra=""):
     """Install the course and what it needs, with pip's lines as progress where somebody watches."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--editable", f"{ROOT}{extra}"]
     said = []
@@ -131,7 +120,7 @@ def _pip_install(python, extra=""):
     if sys.stdout.isatty():
         print("\r" + " " * 72 + "\r", end="", flush=True)
     if pip.returncode:
-        telling = [line.strip() for line in said if re.search(TELLING, line)]
+        telling = [line.strip() for line in said if re.search(TELLING_LINES, line)]
         tail = "\n".join(telling[:1] + telling[-1:] if telling else said[-6:])
         raise CourseError(" ".join(command), tail, _pip_remedy("\n".join(said)))
 

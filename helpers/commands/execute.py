@@ -36,29 +36,36 @@ def execute(names=(), output=None):
         for path in paths:
             began = time.monotonic()
             bar.set_postfix_str(path.stem)
-            try:
-                notebook = nbformat.read(path, as_version=4)
-            except nbformat.reader.NotJSONError as error:
-                failures.append(f"{path.name}: it cannot be read: {error}; next: git checkout notebooks/{path.name}")
-                continue
-            failure = _run(notebook, path)
-            if failure:
-                failures.append(failure)
-            _tidy(notebook)
-            if output:
-                nbformat.write(notebook, Path(output) / path.name)
-                named = {"metadata": {"name": path.stem}}
-                # plots are in it; embed_images would tear <details> apart, and no text here has pictures
-                page, _ = HTMLExporter(**OFFLINE).from_notebook_node(notebook, named)
-                page = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', page)  # its page, beside this one
-                (Path(output) / f"{path.stem}.html").write_text(page, encoding="utf-8")
-            elif not failure:
-                nbformat.write(notebook, path)
+            failure = _execute_one(path, output)
+            failures += [failure] if failure else []
             bar.update(1)
             with bar.external_write_mode():
                 how = "failed" if failure else "executed"
                 print(f"  {path.stem}: {how}, {time.monotonic() - began:.0f} s", flush=True)
     return failures
+
+
+def _execute_one(path, output):
+    """Execute a notebook and write what came of it; return what failed, or None."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except nbformat.reader.NotJSONError as error:
+        return f"{path.name}: it cannot be read: {error}; next: git checkout notebooks/{path.name}"
+    failure = _run(notebook, path)
+    _tidy(notebook)
+    if output:
+        nbformat.write(notebook, Path(output) / path.name)
+        (Path(output) / f"{path.stem}.html").write_text(_page(notebook, path.stem), encoding="utf-8")
+    elif not failure:
+        nbformat.write(notebook, path)
+    return failure
+
+
+def _page(notebook, name):
+    """Return a notebook as an HTML page, whose links lead to the pages beside it."""
+    # plots are in it; embed_images would tear <details> apart, and no text here has pictures
+    page, _ = HTMLExporter(**OFFLINE).from_notebook_node(notebook, {"metadata": {"name": name}})
+    return re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', page)
 
 
 def prepare(names=(), output=None):
@@ -71,9 +78,8 @@ def prepare(names=(), output=None):
     there = sorted(NOTEBOOKS.glob("*.ipynb"))
     wanted = {name: [path for path in there if path.stem.startswith(Path(name).stem)] for name in names}
     if unknown := [name for name, found in wanted.items() if not found]:
-        raise CourseError(
-            f"no notebook {', '.join(unknown)}; next: choose from {', '.join(path.stem for path in there)}"
-        )
+        remedy = f"choose from {', '.join(path.stem for path in there)}"
+        raise CourseError(f"looking for the notebook {', '.join(unknown)}", "there is none of that name", remedy)
     if output:
         try:
             Path(output).mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,11 @@ import os
 import stat
 from pathlib import Path
 
-from helpers.engine import dockerd, running, vm
+from helpers.engine import dockerd, running, vm, vm_session
 from helpers.engine.cleaning import remove_expired
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
+from helpers.machines import saved
 
 HELPERS = Path(__file__).parents[1]
 BUILT_FROM = (HELPERS.parent / "notebooks" / "apps", HELPERS / "images" / "recipes")
@@ -84,19 +85,19 @@ def reset_modes():
 
 def kind_of(client):
     """Return of which kind a client's engine is: an address in the environment may be that of a course engine."""
-    if vm.is_ours(client):
+    if vm_session.is_ours(client):
         return "vm"
     return "dockerd" if dockerd.is_ours(client) else "running"
 
 
 def is_machine(client):
     """Return whether a client speaks to the engine in the course's virtual machine."""
-    return vm.is_ours(client)
+    return vm_session.is_ours(client)
 
 
 def accelerator(client):
     """Return what runs the virtual machine of a client's engine, ``kvm`` or ``tcg``; None outside of one."""
-    return vm.saved.accelerator() if is_machine(client) else None
+    return saved.accelerator() if is_machine(client) else None
 
 
 def patience(client, seconds):
@@ -108,12 +109,12 @@ def variables(kind):
     """Return what a terminal's docker command needs in its environment to reach the course's own engine."""
     if kind == "dockerd":
         return {"DOCKER_HOST": dockerd.socket_url()}
-    return vm.variables() if kind == "vm" else {}
+    return vm_session.variables() if kind == "vm" else {}
 
 
 def taken_ports(container):
     """Return the published ports of a container that another program of this computer has, which a VM cannot know."""
-    return vm.taken_ports(container) if is_machine(container.client) else []
+    return vm_session.taken_ports(container) if is_machine(container.client) else []
 
 
 def disk(client):

@@ -54,9 +54,8 @@ def unused(folder, what):
     with (folder / "users.lock").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)  # waits while the engine is being stopped after its last user
         if in_use(users):
-            raise CourseError(
-                f"removing {what}", "a process of the course still uses it", "close JupyterLab, try again"
-            )
+            said = "it is in use by a process of the course"
+            raise CourseError(f"removing {what}", said, "close JupyterLab, then try again")
         yield
 
 

@@ -1,58 +1,24 @@
 """A Docker Engine in a virtual machine, as anybody, on Linux: resumed from a saved one, thrown away in the end."""
 
 import contextlib
-import json
 import os
 import platform
 import shutil
-import signal
 import sys
-import threading
 import time
 
 from helpers import state, waiting
-from helpers.engine import supervisor
+from helpers.engine import supervisor, vm_session
 from helpers.engine.unavailable import Unavailable
+from helpers.engine.vm_session import address, client, disk_is_full, folder, free_disk_bytes
 from helpers.errors import CourseError
 from helpers.host import apt
 from helpers.host.memory import free_memory
-from helpers.host.network import free_port
-from helpers.machines import disk, keys, qemu, saved
+from helpers.machines import disk, keys, saved
 from helpers.progress import progress
 
 PID = "supervisor.pid"
 KEYS_SECONDS = 0.1  # in which a machine takes its keys; it needs longer where it is asked for something meanwhile
-LITTLE_DISK_BYTES = 64e6  # with fewer, a machine that waits for space would have to wait again at once
-TRIES = 2  # with the saved state, before the machine is booted without it
-RESUMES = 5  # at most in one session, after crashes
-SILENT = "its engine did not answer"
-
-
-def folder():
-    """Return the folder of the session: sockets, keys, a disk with what was changed."""
-    return disk.folder() / "session"
-
-
-def address():
-    """Return the engine's address while a session runs, or None."""
-    return _ready().get("address")
-
-
-def _ready():
-    """Return what the supervisor wrote down when the machine had its keys, or nothing."""
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((folder() / "ready.json").read_text())
-    return {}
-
-
-def variables():
-    """Return what the docker command needs in its environment to reach the engine."""
-    return {"DOCKER_HOST": address(), "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(folder())}
-
-
-def is_ours(client):
-    """Return whether a client speaks to the engine in the course's virtual machine."""
-    return address() is not None and client.api.base_url == address().replace("tcp:", "https:")
 
 
 def connect():
@@ -105,7 +71,7 @@ def look():
 
 def _unless_it_waits():
     """Raise Unavailable where a machine runs that QEMU halted, since the disk is full; nothing in it is lost."""
-    if _runs() and _free_disk_bytes() < LITTLE_DISK_BYTES:
+    if _runs() and disk_is_full():
         said = f"the virtual machine is paused: the disk holding {folder()} is full"
         raise Unavailable("failed", said, "free some disk space: it goes on by itself, with all that is in it")
 
@@ -138,7 +104,7 @@ def _check_packages(to_be_built, install):
 
 def _check_room(to_be_built):
     """Raise Unavailable where disk or memory is too little for what ``connect`` would start."""
-    wanted, free = disk.build_bytes() if to_be_built else saved.SESSION_DISK_BYTES, _free_disk_bytes()
+    wanted, free = disk.build_bytes() if to_be_built else saved.SESSION_DISK_BYTES, free_disk_bytes()
     if free < wanted:
         said = f"{free / 1e9:.1f} GB free in {disk.folder()}, and the virtual machine takes {wanted / 1e9:.0f} GB"
         raise Unavailable("failed", said, "free some disk space, or set XDG_STATE_HOME to a folder on another disk")
@@ -146,10 +112,6 @@ def _check_room(to_be_built):
     if free < wanted:
         said = f"{free / 1e9:.1f} GB of memory free, and the virtual machine takes {wanted / 1e9:.1f} GB"
         raise Unavailable("failed", said, "close other programs")
-
-
-def _free_disk_bytes():
-    return shutil.disk_usage(disk.folder()).free
 
 
 def prospect():
@@ -160,21 +122,12 @@ def prospect():
     return "resume the course's virtual machine"
 
 
-def client():
-    """Return a ``docker.DockerClient`` with this session's keys."""
-    return keys.client(folder(), _port(), _ready().get("version"))
-
-
-def _port():
-    return int((address() or ":0").rpartition(":")[2])  # nothing answers at 0
-
-
 def _runs():
     return address() is not None and _alive() is not None
 
 
 def _answers():
-    return address() is not None and keys.answers(folder(), _port())
+    return address() is not None and keys.answers(folder(), vm_session.port())
 
 
 def _answers_in_time():
@@ -196,7 +149,7 @@ def _start():
     _end_supervisor()
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir(mode=0o700)
-    process = supervisor.start("from helpers.engine import vm; vm.supervise()", log_file)
+    process = supervisor.start("from helpers.engine import vm_supervisor; vm_supervisor.supervise()", log_file)
     (disk.folder() / PID).write_text(str(process.pid))
     import docker  # noqa: F401 (a third of a second, while the machine is resumed)
 
@@ -224,154 +177,6 @@ def _first_answer():
     return None
 
 
-def supervise():
-    """Run the virtual machine until no process uses it any more; resume it again where it crashed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    here, port, session_keys, refusals = folder(), free_port(), {}, []
-    machine = None
-    with (disk.folder() / "users.lock").open("w") as users:
-        try:
-            for turn in range(RESUMES):
-                machine, monitor, booted = _resume_or_boot(here, port, session_keys, refusals)
-                ready = {"address": f"tcp://127.0.0.1:{port}", "version": saved.version(), "resumed": turn}
-                _write(here / "ready.json", ready)
-                threading.Thread(target=_forward, args=(monitor, machine), daemon=True).start()
-                watch = _watch(machine, monitor, port, booted, refusals)
-                if not supervisor.still_used(machine, users, lambda watch=watch: next(watch)):
-                    break
-                said = refusals[-1] if refusals else disk.tail(here / "qemu.log") or f"status {machine.returncode}"
-                print(f"the virtual machine crashed ({said}): its containers are gone", flush=True)
-        finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            if machine:
-                qemu.end(machine)
-            shutil.rmtree(here, ignore_errors=True)
-
-
-def _resume_or_boot(here, port, session_keys, refusals):
-    """
-    Start the machine on a disk of its own, and make it this session's; return ``(process, monitor, booted)``.
-
-    The saved state is tried, and tried again; ``refusals`` tells how often it was refused in this session. Then the
-    machine is booted without it; the state itself is deleted only where it is proved bad.
-    """
-    forwards = ((port, keys.INSIDE),)
-
-    def make_keys():  # once a session: they are the same after a crash
-        if not session_keys:
-            session_keys.update(keys.make(here))
-        return session_keys
-
-    def give_keys(process, monitor, control):
-        keys.give_to_guest(control, make_keys())
-        return process, monitor, True
-
-    while len(refusals) < TRIES and not (refusals and saved.damaged()):
-        try:
-            return *saved.resume(here, forwards, make_keys), False
-        except qemu.Refused as error:
-            refusals.append(f"{error}; {disk.tail(here / 'qemu.log')}")
-    print(f"the saved state could not be resumed, booting instead ({refusals[-1]})", flush=True)
-    if saved.is_bad(refusals):
-        saved.forget()
-    return saved.boot(here, forwards, give_keys)
-
-
-def _watch(machine, monitor, port, booted, refusals):
-    """
-    Look after a machine that runs, once for each ``next``: go on after a full disk, end a machine that is silent.
-
-    A resumed machine whose engine never answers counts as a state refused. Where a booted one answers after that, the
-    state is proved bad.
-    """
-    here, began, answered = folder(), time.monotonic(), False
-    while True:
-        yield _go_on_where_halted(monitor)
-        waited = time.monotonic() - began
-        if answered or waited < 5:  # who has waited for the engine goes first
-            continue
-        answered = bool(keys.answers(here, port))
-        if answered and booted and refusals and all(SILENT in refusal for refusal in refusals):
-            saved.forget()
-        if not answered and waited > waiting.ENGINE_ANSWER_SECONDS and _free_disk_bytes() > LITTLE_DISK_BYTES:
-            refusals.append(f"{SILENT}; console: {disk.tail(here / 'console')}")
-            (here / "ready.json").unlink(missing_ok=True)
-            qemu.end(machine)
-
-
-def _go_on_where_halted(monitor):
-    """Have the machine go on where QEMU halted it, since it could not write to a full disk, once there is space."""
-    with contextlib.suppress(qemu.Refused):  # it has ended: the loop sees that
-        if monitor("query-status")["status"] == "io-error" and _free_disk_bytes() > LITTLE_DISK_BYTES:
-            monitor("cont")
-
-
-def _forward(monitor, machine):
-    """Open each port that a container publishes on this computer's 127.0.0.1 too, and close it with the container."""
-    time.sleep(1)  # who has waited for the engine goes first
-    import docker
-
-    here, opened = None, {}
-    while machine.poll() is None:
-        with contextlib.suppress(docker.errors.DockerException, OSError, qemu.Refused):
-            here = here or client()
-            events = here.events(decode=True, filters={"type": "container", "event": ["start", "die"]})
-            opened = _sync(here, monitor, opened)
-            for _ in events:
-                opened = _sync(here, monitor, opened)
-        time.sleep(0.1)
-
-
-def _sync(here, monitor, opened):
-    """Open and close ports so that those are open that running containers publish; write down which; return them."""
-    wanted = {
-        f"{port['Type']}:127.0.0.1:{port['PublicPort']}": port
-        for container in here.api.containers()
-        for port in container["Ports"]
-        if "PublicPort" in port and ":" not in port["IP"]
-    }
-    for outside in opened.keys() - wanted.keys():
-        monitor.line(f"hostfwd_remove net {outside}")
-    for outside in wanted.keys() - opened.keys():
-        inside = "127.0.0.1" if wanted[outside]["IP"].startswith("127.") else "10.0.2.15"
-        opened[outside] = monitor.line(f"hostfwd_add net {outside}-{inside}:{wanted[outside]['PublicPort']}")
-    opened = {outside: said for outside, said in opened.items() if outside in wanted}
-    _write(folder() / "ports.json", opened)
-    return opened
-
-
-def _write(path, content):
-    """Write JSON so that a reader sees all of it or nothing."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content))
-    unfinished.rename(path)
-
-
-def taken_ports(container):
-    """
-    Return the published ports of a container that another program of this computer has; wait until that is known.
-
-    SDK calls: ``container.reload``, ``container.attrs``.
-    """
-    container.reload()
-    bindings = container.attrs["NetworkSettings"]["Ports"] or {}
-    wanted = {
-        f"{inside.partition('/')[2]}:127.0.0.1:{binding['HostPort']}"
-        for inside, outside in bindings.items()
-        for binding in outside or []
-        if ":" not in binding["HostIp"]
-    }
-    waiting.until(lambda: wanted <= _forwarded().keys(), waiting.FORWARD_SECONDS, pause=0.02)
-    return sorted(outside.rpartition(":")[2] for outside in wanted if _forwarded().get(outside))
-
-
-def _forwarded():
-    """Return the ports that were opened on this computer, each with QEMU's words where that failed."""
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((folder() / "ports.json").read_text())
-    return {}
-
-
 def stop():
     """End the virtual machine; return whether one ran."""
     if not disk.exists():
@@ -390,7 +195,7 @@ def _end_supervisor():
 
 def _alive():
     """Return the supervisor's process id while it runs."""
-    return supervisor.alive(disk.folder() / PID, "vm.supervise")
+    return supervisor.alive(disk.folder() / PID, "vm_supervisor.supervise")
 
 
 def remove():

@@ -35,15 +35,12 @@ def install(*packages, why):
 
         install("docker.io", why="no Docker Engine is installed")
     """
+    tried = f"{why}; wanted to install {', '.join(packages)}"
     if not available():
-        raise CourseError(
-            f"{why}; wanted to install {', '.join(packages)}", "this machine has no apt-get",
-                    "install them with this system's own package manager, then try again"
-        )  # fmt: skip
+        remedy = "install them with this system's own package manager, then try again"
+        raise CourseError(tried, "this machine has no apt-get", remedy)
     if os.geteuid() != 0:
-        raise CourseError(
-            f"{why}; wanted to install {', '.join(packages)}", "only root may install packages", command(packages)
-        )
+        raise CourseError(tried, "only root may install packages", command(packages))
     print(f"{why}: installing {', '.join(packages)} with apt-get", flush=True)
     with state.Lock(LOCK):  # apt-get itself waits for another installation, but not for another update
         if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):

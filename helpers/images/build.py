@@ -39,10 +39,7 @@ def build(
 
         image = build(client, "apps/first", tag="course/first", base=base)
     """
-    if not Path(path).is_dir():
-        said = "that is a file" if Path(path).is_file() else "there is no such folder"
-        remedy = f"give the folder that holds the Dockerfile; looked from here: {Path.cwd()}"
-        raise CourseError(f"docker build {path}", said, remedy)
+    _check_folder(path)
     buildargs = {**proxies(), **sdk_arguments.pop("buildargs", {})}
     if base is not None:
         buildargs["BASE"] = base if isinstance(base, str) else course_tag(base)
@@ -60,6 +57,13 @@ def build(
     finally:
         remember(made)
     return client.images.get(image_id)
+
+
+def _check_folder(path):
+    if not Path(path).is_dir():
+        said = "that is a file" if Path(path).is_file() else "there is no such folder"
+        remedy = f"give the folder that holds the Dockerfile; looked from here: {Path.cwd()}"
+        raise CourseError(f"docker build {path}", said, remedy)
 
 
 def _show(events, title, log, made):

@@ -144,7 +144,7 @@ def make(name):
     )
     said = []
     try:
-        with progress(total=None, desc="making the virtual machine", disable=True if terminal else None) as bar:
+        with progress(total=None, desc="making the virtual machine", disable=terminal or None) as bar:
             for line in workshop.stdout:
                 said.append(line)
                 with bar.external_write_mode():

@@ -3,7 +3,7 @@
 import re
 import time
 
-from helpers.engine import vm
+from helpers.engine import vm_session
 from helpers.machines import qemu
 
 BEGIN = """
@@ -38,7 +38,7 @@ def phases(client, image):
 
         table(phases(client, "course/debian:bookworm-slim"))
     """
-    control = qemu.Control(qemu.connect(vm.folder() / "control"))
+    control = qemu.Control(qemu.connect(vm_session.folder() / "control"))
     control(BEGIN)
     began = time.monotonic()
     client.containers.run(image, "true", remove=True)

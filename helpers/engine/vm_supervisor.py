@@ -29,10 +29,11 @@ def supervise():
                 ready = {"address": f"tcp://127.0.0.1:{port}", "version": saved.version(), "resumed": turn}
                 vm_session.write(here / "ready.json", ready)
                 threading.Thread(target=_forward, args=(monitor, machine), daemon=True).start()
-                watch = _watch(machine, monitor, port, booted, refusals)
+                watch, before = _watch(machine, monitor, port, booted, refusals), len(refusals)
                 if not supervisor.still_used(machine, users, lambda watch=watch: next(watch)):
                     break
-                said = refusals[-1] if refusals else disk.tail(here / "qemu.log") or f"status {machine.returncode}"
+                said = disk.tail(here / "qemu.log") or f"exit status {machine.returncode}"
+                said = refusals[-1] if len(refusals) > before else said
                 print(f"the virtual machine crashed ({said}): its containers are gone", flush=True)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -65,7 +66,7 @@ def _resume_or_boot(here, port, session_keys, refusals):
         except qemu.Refused as error:
             refusals.append(f"{error}; {disk.tail(here / 'qemu.log')}")
     print(f"the saved state could not be resumed, booting instead ({refusals[-1]})", flush=True)
-    if saved.is_bad(refusals):
+    if saved.damaged():
         saved.forget()
     return saved.boot(here, forwards, give_keys)
 

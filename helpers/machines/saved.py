@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import tempfile
@@ -58,7 +59,9 @@ def _boots_with_kvm(seconds=10):
 def folder():
     """Return the folder of the state that fits this disk, QEMU and its command line, and this accelerator."""
     command = _command(Path("-"), Path("-"), "-", layers="layers" if disk.layers() else None)
-    said = json.dumps([command, qemu.identity(), disk.record()])
+    processor = Path("/proc/cpuinfo").read_text().partition("\n\n")[0] if accelerator() == "kvm" else ""
+    model = re.findall(r"^(?:model name|flags)\s*: (.*)$", processor, re.MULTILINE)  # KVM hands it through
+    said = json.dumps([command, qemu.identity(), disk.record(), model])
     return disk.folder() / f"saved-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
@@ -198,20 +201,12 @@ def _start(session, base, forwards, incoming=None):
         raise
 
 
-def is_bad(refusals):
-    """
-    Return whether the saved state is proved bad, by its files or by what was said each time that it was refused.
-
-    A machine that ended, or was silent on a busy computer, proves nothing.
-    """
-    if damaged():
-        return True
-    said = "error while loading state"  # QEMU's own words for a state that is not for it
-    return len(refusals) > 1 and all(said in refusal for refusal in refusals)
-
-
 def damaged():
-    """Return whether the files of the state are not those that were saved."""
+    """
+    Return whether the files of the state are not those that were saved.
+
+    That proves it bad. What QEMU says of a state does not: a decompressor that was killed looks the same.
+    """
     try:
         known = json.loads((folder() / "files.json").read_text())
         return any(disk.fingerprint(folder() / name)[2] != facts[2] for name, facts in known.items())

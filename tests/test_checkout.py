@@ -1,4 +1,4 @@
-"""A checkout has the repository's own bytes on every system: Git for Windows asks for CRLF, which no Linux script has."""
+"""A checkout has the repository's own bytes on every system, Git for Windows with its CRLF included."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ def git(folder, *arguments):
 
 
 def tracked(folder):
-    """Return the paths of all files of a clone, links to others of them left out."""
+    """Return the paths of all files of a clone, without the links among them."""
     names = git(folder, "ls-files", "-z").decode().rstrip("\0").split("\0")
     return [folder / name for name in names if not (folder / name).is_symlink()]
 
@@ -34,7 +34,7 @@ def with_crlf(folder):
 
 @pytest.fixture
 def clone(tmp_path):
-    """Clone HEAD, changes that are not committed left out, as Git for Windows does by default; without its files yet."""
+    """Clone HEAD (not what is uncommitted) with the settings of Git for Windows; check out no file yet."""
     folder = tmp_path / "clone"
     options = ["--config", "core.autocrlf=true", "--config", "core.eol=crlf", "--no-checkout", "--quiet"]
     git(ROOT, "clone", *options, str(ROOT), str(folder))
@@ -42,7 +42,7 @@ def clone(tmp_path):
 
 
 def test_no_script_and_nothing_for_an_image_has_crlf(clone):
-    """All text has LF, whatever git's settings: what goes into images, what shells run, and all else."""
+    """All text has LF, whatever git's settings say: what goes into images, what shells run, and everything else."""
     git(clone, "checkout", "--quiet")
     assert len(tracked(clone)) > 100
     assert with_crlf(clone) == set()
@@ -59,6 +59,8 @@ def test_every_file_has_the_bytes_of_its_commit(clone):
 
 def test_without_gitattributes_a_script_has_crlf(clone):
     """The tests above can fail: it is .gitattributes that keeps LF."""
-    (clone / ".git" / "info" / "attributes").write_text("* !text !eol\n")
+    info = clone / ".git" / "info"
+    info.mkdir(exist_ok=True)
+    (info / "attributes").write_text("* !text !eol\n")
     git(clone, "checkout", "--quiet")
     assert {"notebooks/apps/django/serve.sh", "notebooks/apps/first/Dockerfile"} <= with_crlf(clone)

@@ -9,6 +9,9 @@ ENGINE_ANSWER_SECONDS = 60  # the engine in a virtual machine that was resumed, 
 GUEST_SILENT_SECONDS = 150  # a virtual machine that boots or works, and says nothing meanwhile
 STATE_SECONDS = 180  # loading or saving the state of a virtual machine
 SOCKET_SECONDS = 30  # a program that was started, until it opens its socket
+CALL_SECONDS = 600  # one call of the SDK: on a slow laptop, an answer may take minutes
+PORT_SECONDS = 30  # a port that a container publishes, until it answers; more in the virtual machine
+BUILD_STEP_SECONDS = 600  # a step of a build in the workshop, which installs packages
 FIRST_PAGE_SECONDS = 120  # a container or a virtual machine that was started, until its page is there
 FORWARD_SECONDS = 30  # a port that a container in the virtual machine publishes, until it is open on this computer
 

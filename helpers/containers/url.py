@@ -7,10 +7,8 @@ from urllib.parse import urlsplit
 
 import docker
 
-from helpers import engine
+from helpers import engine, waiting
 from helpers.errors import CourseError, explain
-
-ANSWER_SECONDS = 30
 
 
 def url(container: docker.models.containers.Container, port: int | str, timeout: float | None = None) -> str:
@@ -32,7 +30,7 @@ def url(container: docker.models.containers.Container, port: int | str, timeout:
     if isinstance(container, str):
         raise not_a_container(container)
     tried = f"asking {container.name} on its port {port}"
-    deadline = time.monotonic() + (timeout or engine.patience(container.client, ANSWER_SECONDS))
+    deadline = time.monotonic() + (timeout or engine.patience(container.client, waiting.PORT_SECONDS))
     while True:
         address = _published_address(container, port, tried)
         try:

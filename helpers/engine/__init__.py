@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path
 
+from helpers import waiting
 from helpers.engine import dockerd, running, vm, vm_session
 from helpers.engine.cleaning import remove_expired
 from helpers.engine.unavailable import Unavailable
@@ -14,7 +15,6 @@ from helpers.machines import saved
 HELPERS = Path(__file__).parents[1]
 BUILT_FROM = (HELPERS.parent / "notebooks" / "apps", HELPERS / "images" / "recipes")
 KINDS = {"running": running.connect, "dockerd": dockerd.connect, "vm": vm.connect}
-ANSWER_SECONDS = 600  # of one call: on a slow laptop, one answer may take minutes
 TIMES_SLOWER = {"tcg": 8, "kvm": 2}  # the engine in the course's virtual machine, beside one on this computer
 
 
@@ -60,7 +60,7 @@ def find(kind=None):
             failures[name] = error
         else:
             _tell_what_was_passed_over(failures.get("running"), name)
-            client.api.timeout = ANSWER_SECONDS
+            client.api.timeout = waiting.CALL_SECONDS
             return client, kind_of(client)
     lines = [f"{name}: {error.reason}\n  next: {error.remedy}" for name, error in failures.items()]
     raise CourseError("no Docker Engine could be reached", "\n".join(lines), "take the first step above that suits you")

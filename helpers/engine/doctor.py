@@ -10,7 +10,7 @@ from helpers.engine import dockerd, running, vm
 from helpers.engine.unavailable import Unavailable
 from helpers.host import apt, network, settings
 
-ENOUGH_DISK_BYTES = 5e9  # bytes; the images of all notebooks and what building them leaves
+ENOUGH_DISK_BYTES = 5e9  # the images of all notebooks and what building them leaves
 PROBE = "debian:bookworm-slim"
 
 

@@ -49,7 +49,9 @@ def client(folder, port, version=None):
     certificate = (str(folder / "cert.pem"), str(folder / "key.pem"))
     tls = docker.tls.TLSConfig(client_cert=certificate, ca_cert=str(folder / "ca.pem"), verify=True)
     with own_authorities():
-        made = docker.DockerClient(base_url=f"tcp://127.0.0.1:{port}", version=version, tls=tls, timeout=600)
+        made = docker.DockerClient(
+            base_url=f"tcp://127.0.0.1:{port}", version=version, tls=tls, timeout=waiting.CALL_SECONDS
+        )
     made.api.trust_env = False
     return made
 

@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
+from helpers import engine
 from helpers.errors import CourseError
 from helpers.host.memory import free_memory
 from helpers.machines import disk
@@ -45,6 +46,7 @@ def make_plain(why):
 
 def make_disk(why):
     """Have the machine's engine make the images of all notebooks, on one or two disks at once; keep them as one."""
+    engine.reset_modes()
     print(f"building the notebooks' images on the virtual machine ({why}): a quarter of an hour, once", flush=True)
     if lacking := disk.problem("plain"):
         make_plain(lacking)

@@ -29,7 +29,6 @@ from helpers.workshop import tree
 # Debian's releases to take the kernel from: the first that the mirror has. Since Linux 6.16 it catches the system calls
 # of its programs by seccomp(2), which takes half the time that ptrace(2) takes.
 SUITES = ("forky", "trixie")
-SILENT_SECONDS = 600  # while a step of a build installs packages
 PACKAGES = ("user-mode-linux", "squashfs-tools", "patchelf", "tar")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER = "ld-linux-x86-64.so.2"
@@ -192,7 +191,7 @@ class Machine:
         for end in (network, network_inside, control_inside):
             end.close()
         os.close(pipe_inside)
-        self.control = qemu.Control(control, seconds=SILENT_SECONDS)
+        self.control = qemu.Control(control, seconds=waiting.BUILD_STEP_SECONDS)
 
     def output(self, script):
         """Yield what a script in the guest prints, piece by piece, at some 50 MB a second."""

@@ -8,6 +8,7 @@ import time
 
 import docker
 import requests
+from docker.models.images import Image
 
 from helpers import engine, state
 from helpers.containers.ports import chosen_ports, normal_ports
@@ -20,7 +21,7 @@ DETACHED_LOG, RETURNED_LOG = "1m", "64m"  # the SDK reads from the log what it r
 ANOTHER_PORT = "take ports={'8000/tcp': None} for a free one, or stop the other"
 
 
-def run(client: docker.DockerClient, image, command=None, **sdk_arguments):
+def run(client: docker.DockerClient, image: str | Image, command: str | list[str] | None = None, **sdk_arguments):
     """
     Run a container as ``client.containers.run`` does, with the course's label and limits, and return what it returns.
 
@@ -73,7 +74,7 @@ def _within_limits(sdk_arguments):
     return options
 
 
-def labels():
+def labels() -> dict[str, str]:
     """
     Return the labels of what the course makes: whose it is, which notebook's, and when it has to end.
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers import waiting
 from helpers.engine import dockerd, running, vm, vm_session
@@ -12,13 +13,16 @@ from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
 from helpers.machines import saved
 
+if TYPE_CHECKING:
+    import docker  # loaded when it is used: that takes a third of a second
+
 HELPERS = Path(__file__).parents[1]
 BUILT_FROM = (HELPERS.parent / "notebooks" / "apps", HELPERS / "images" / "recipes")
 KINDS = {"running": running.connect, "dockerd": dockerd.connect, "vm": vm.connect}
 TIMES_SLOWER = {"tcg": 8, "kvm": 2}  # the engine in the course's virtual machine, beside one on this computer
 
 
-def connect(kind: str | None = None):
+def connect(kind: str | None = None) -> "docker.DockerClient":
     """
     Return a ``docker.DockerClient`` on the first engine that answers, and print which one it is.
 

@@ -9,7 +9,7 @@ from helpers import state
 from helpers.progress import progress
 
 
-def cleanup(client):
+def cleanup(client: docker.DockerClient) -> None:
     """
     Remove this notebook's containers, networks and volumes, and print how many; images stay for the next run.
 

@@ -29,7 +29,7 @@ def variables():
     return {**named, **{name.upper(): value for name, value in named.items()}}
 
 
-def proxies():
+def proxies() -> dict[str, str]:
     """
     Return the proxies of this computer that a container can reach too, as docker's predefined build arguments.
 

@@ -21,7 +21,7 @@ FIELD = re.compile(r"^(Package|Version|Source|Status): (.+)$", re.MULTILINE)
 INSTALLED = "install ok installed"
 
 
-def contents(image):
+def contents(image: docker.models.images.Image) -> dict:
     """
     Return what lies in an image's file system, as one row of counts.
 

@@ -32,7 +32,7 @@ done
 """
 
 
-def security_fixes(image):
+def security_fixes(image: docker.models.images.Image) -> list[dict]:
     """
     Return the Debian packages of an image, with the newest security fix of each.
 

@@ -4,6 +4,7 @@ import difflib
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from helpers.errors import CourseError
@@ -12,7 +13,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 VERDICT = re.compile(r"^([CR]\d\d) (true|partly|false): ", re.MULTILINE)
 
 
-def claim(name, holds=(), fails=()):
+def claim(name: str, holds: Sequence = (), fails: Sequence = ()) -> None:
     """
     Hold what was seen against a claim of the notes, and print the verdict that follows from it.
 
@@ -51,7 +52,7 @@ def claim(name, holds=(), fails=()):
             print(f"    {expected['correction']}")
 
 
-def ledger():
+def ledger() -> list[dict]:
     """
     Return one row a claim, with the verdict that its notebook's stored output shows.
 

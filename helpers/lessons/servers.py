@@ -16,7 +16,7 @@ HELLO = "hello-world"
 READY = "until systemctl list-units >/dev/null 2>&1; do sleep 0.1; done; systemctl is-system-running --wait"
 
 
-def server(client):
+def server(client: docker.DockerClient) -> docker.models.containers.Container:
     """
     Start a fresh Debian server and return its container, as soon as systemd is up.
 

@@ -18,7 +18,9 @@ TOOLS_IMAGE = "course/debian:bookworm-slim"  # has perl, which reads /proc
 MEMORY_SCRIPT = Path(__file__).with_name("memory_of.pl")
 
 
-def measure_container(client: docker.DockerClient, image, repeats: int = 5, instances=None) -> list[dict]:
+def measure_container(
+    client: docker.DockerClient, image: docker.models.images.Image, repeats: int = 5, instances=None
+) -> list[dict]:
     """
     Return what one more container of an image costs, which serves a page on the port that it exposes: one row.
 

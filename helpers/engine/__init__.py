@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from helpers import waiting
 from helpers.engine import dockerd, running, vm, vm_session
-from helpers.engine.cleaning import remove_expired
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
 from helpers.machines import saved
 
 if TYPE_CHECKING:
-    import docker  # loaded when it is used: that takes a third of a second
+    import docker
 
 HELPERS = Path(__file__).parents[1]
 BUILT_FROM = (HELPERS.parent / "notebooks" / "apps", HELPERS / "images" / "recipes")
@@ -38,6 +37,8 @@ def connect(kind: str | None = None) -> "docker.DockerClient":
 
         client = connect()
     """
+    from helpers.engine.cleaning import remove_expired  # with docker, which takes a third of a second
+
     reset_modes()
     client, kind = find(kind)
     remove_expired(client)

@@ -1,22 +1,13 @@
-"""python3 -m helpers.workshop plain | disk: make the virtual machine, a process of its own that others start."""
+"""python3 -m helpers.workshop plain | disk: make the virtual machine, in a process of its own that others start."""
 
-import contextlib
-import os
-import shutil
-import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
 
-from helpers import engine
 from helpers.errors import CourseError
-from helpers.host.memory import free_memory
 from helpers.machines import disk
-from helpers.progress import progress
 from helpers.state import Lock
-from helpers.workshop import fill, tree, uml
+from helpers.workshop.make import make_disk, make_plain
 
-COMPRESSED = ("-O", "qcow2", "-c", "-o", "compression_type=zstd,cluster_size=256k")
+MAKERS = {"plain": make_plain, "disk": make_disk}
 
 
 def main(name):
@@ -24,7 +15,7 @@ def main(name):
     try:
         with Lock(disk.folder() / "build.lock"):
             if why := disk.problem(name):
-                make_plain(why) if name == "plain" else make_disk(why)
+                MAKERS[name](why)
         return 0
     except CourseError as error:
         print(error, file=sys.stderr)
@@ -33,88 +24,5 @@ def main(name):
         return 130
 
 
-def make_plain(why):
-    """Make a machine from Debian packages, without images."""
-    print(f"making a virtual machine from Debian packages ({why}): half a minute, once", flush=True)
-    with _bench("plain") as work:
-        tree.tree(work / "root")
-        tree.kernel(work / "root", work)
-        tree.file_system(work / "root", work / "plain.img", tree.DISK_SIZE)
-        _convert(work / "plain.img", work / "plain.qcow2", *COMPRESSED)
-        _install("plain", work, ("plain.qcow2", "vmlinuz", "initrd"))
-
-
-def make_disk(why):
-    """Have the machine's engine make the images of all notebooks, on one or two disks at once; keep them as one."""
-    engine.reset_modes()
-    print(f"building the notebooks' images on the virtual machine ({why}): a quarter of an hour, once", flush=True)
-    if lacking := disk.problem("plain"):
-        make_plain(lacking)
-    with _bench("disk") as work:
-        disks = [work / "first.img", work / "second.img"][: 2 if _room_for_two() else 1]
-        _put_bases(work, disks)
-        parts = fill.PARTS if len(disks) == 2 else [[name for part in fill.PARTS for name in part]]
-        with ProcessPoolExecutor(len(parts), get_context("spawn")) as pool:
-            list(pool.map(_fill_part, [work] * len(parts), disks, range(len(parts)), parts))
-        other, squashed = disks[1] if disks[1:] else None, work / "layers.squashfs"
-        with uml.engine(work, disks[0], work / "session", other=other, layers=squashed) as client:
-            fill.fill(client, fill.rest())
-        _convert(disks[0], work / "disk.qcow2", *COMPRESSED)
-        _install("disk", work, ("disk.qcow2", "layers.squashfs"))
-    for file in ("plain.json", "plain.qcow2"):
-        (disk.folder() / file).unlink()
-
-
-def _put_bases(work, disks):
-    """Put the base images on the first disk, and copy it: the other one begins from there."""
-    with ThreadPoolExecutor(8) as pool:
-        kernels, archives = pool.submit(uml.unpack, work), fill.archives(work, pool)
-        _convert(disk.folder() / "plain.qcow2", disks[0], "-O", "raw")
-        kernels.result()
-        with uml.engine(work, disks[0], work / "session") as client:
-            fill.bases(client, archives)
-    for other in disks[1:]:
-        subprocess.run(["cp", "--sparse=always", disks[0], other], check=True)
-
-
-def _fill_part(work, one_disk, number, notebooks):
-    """Make the images of some notebooks on a disk; one of two processes does this, each on a processor of its own."""
-    cpu = sorted(os.sched_getaffinity(0))[number]
-    with uml.engine(work, one_disk, work / f"session-{number}", cpu=cpu) as client:
-        fill.fill(client, notebooks, fill.ELSEWHERE if number else (), position=number)
-
-
-def _room_for_two():
-    """Return whether two engines can work at the same time: processors, and memory for both."""
-    return len(os.sched_getaffinity(0)) > 1 and free_memory() > 2.5 * disk.BUILD_MEMORY_MB * 2**20
-
-
-@contextlib.contextmanager
-def _bench(name):
-    """Give an empty folder that goes away, beside what is to be made."""
-    work = disk.folder() / f"{name}-unfinished"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(mode=0o700)
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _install(name, work, files):
-    """Put finished files in their place, and write down what they are; in between, there is no record of them."""
-    (disk.folder() / f"{name}.json").unlink(missing_ok=True)
-    for file in files:
-        (work / file).rename(disk.folder() / file)
-    disk.write_record(name, {*files, "vmlinuz", "initrd"})
-
-
-def _convert(source, target, *options):
-    with progress(total=None, desc=f"writing {target.name}", delay=2):
-        disk.qemu_img("convert", "-m", "8", "-W", *options, source, target)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["plain"], ["disk"]):
-        sys.exit(__doc__)
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1]) if sys.argv[1:] in (["plain"], ["disk"]) else __doc__)

@@ -7,6 +7,7 @@ ENGINE_START_SECONDS = 120  # a dockerd that was started, until it answers
 ENGINE_STOP_SECONDS = 30  # from SIGTERM to SIGKILL
 ENGINE_ANSWER_SECONDS = 60  # the engine in a virtual machine that was resumed, until it answers
 GUEST_SILENT_SECONDS = 150  # a virtual machine that boots or works, and says nothing meanwhile
+RESUMED_SECONDS = 30  # one whose state was loaded, until it takes its keys: some hang there, and are resumed again
 STATE_SECONDS = 180  # loading or saving the state of a virtual machine
 SOCKET_SECONDS = 30  # a program that was started, until it opens its socket
 CALL_SECONDS = 600  # one call of the SDK: on a slow laptop, an answer may take minutes

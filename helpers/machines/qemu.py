@@ -203,9 +203,9 @@ class Control:
         return self("base64 -d /run/long > /run/long.sh; sh /run/long.sh")
 
 
-def control(folder, process):
-    """Return the ``Control`` of a machine that was started in a folder."""
-    return Control(connect(folder / "control", process))
+def control(folder, process, seconds=waiting.GUEST_SILENT_SECONDS):
+    """Return the ``Control`` of a machine that was started in a folder; the guest may be silent for some seconds."""
+    return Control(connect(folder / "control", process), seconds)
 
 
 def wait_for_engine(control, process):

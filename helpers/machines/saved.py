@@ -181,7 +181,7 @@ def resume(session, forwards, make_keys):
         session_keys = make_keys()
         monitor.wait("query-status", ("paused", "running", "postmigrate"), waiting.STATE_SECONDS)
         monitor("cont")
-        keys.give_to_guest(qemu.control(session, process), session_keys)
+        keys.give_to_guest(qemu.control(session, process, waiting.RESUMED_SECONDS), session_keys)
     except BaseException:
         qemu.end(process)
         raise

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import json
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -31,6 +32,7 @@ CPU = {"tcg": "max,erms=off,fsrm=off", "kvm": "host"}  # TCG copies byte by byte
 # of host memory at most, for what TCG has translated: with half of it, the engine takes half as long again;
 # with more, JupyterLab, a notebook and this would not fit into 2 GB.
 TRANSLATIONS_MB = {"engine": 384, "web": 48}
+LISTENS = "0"  # the name in the line that a guest sends when it has opened its port
 SCRIPT_CHARACTERS = 2800  # in base64, a terminal's line of input takes no more
 
 
@@ -159,12 +161,11 @@ class Control:
         self.socket = connection
         self.socket.settimeout(seconds)
         self.file = self.socket.makefile("rwb")
-        self.number = 0
 
     def wait_until_ready(self):
         """Wait until the guest that was just booted says that it listens."""
-        for line in self.file:
-            if line.split() == [b"0", b"0"]:
+        for name, _, _ in self._answers():
+            if name == LISTENS:
                 return
         raise Refused("booting a virtual machine", "it ended", "see its console")
 
@@ -172,23 +173,29 @@ class Control:
         """Run a script in the guest; return what it printed."""
         if len(script) > SCRIPT_CHARACTERS:
             return self._in_pieces(script)
-        self.number += 1
-        for line in self._lines(f"{self.number} {base64.b64encode(script.encode()).decode()}\n"):
-            number, status, *output = line.decode(errors="replace").split()
-            if number == str(self.number):
-                said = base64.b64decode(output[0]).decode(errors="replace") if output else ""
+        own_name = secrets.token_hex(8)
+        line = f"{own_name} {base64.b64encode(script.encode()).decode()}\n".encode()
+        self._send(line)
+        for name, status, output in self._answers():
+            if name == LISTENS:  # only now, as after it was resumed: what was sent before may be lost
+                self._send(line)
+            elif name == own_name:
                 if status != "0":
-                    raise Refused(f"in the virtual machine: {script[:60]}", said, "see its console")
-                return said
+                    raise Refused(f"in the virtual machine: {script[:60]}", output, "see its console")
+                return output
         raise Refused("in the virtual machine", "it ended", "see its console")
 
-    def _lines(self, text):
-        """Send a line; yield those that come, until the guest ends."""
-        try:
-            self.file.write(text.encode())
+    def _send(self, line):
+        with contextlib.suppress(ConnectionError):  # it has ended: no answer comes
+            self.file.write(line)
             self.file.flush()
-            for line in self.file:  # noqa: UP028 ("yield from" would close the file)
-                yield line
+
+    def _answers(self):
+        """Yield ``(name, status, output)`` of what comes, until the guest ends."""
+        try:
+            for line in self.file:
+                name, status, *output = line.decode(errors="replace").split()
+                yield name, status, base64.b64decode(output[0]).decode(errors="replace") if output else ""
         except ConnectionError:
             return
         except TimeoutError:

@@ -1,31 +1,35 @@
 """The exercises' checks, each in three ways: untouched, a plausible wrong answer, the solution."""
 
 import contextlib
+import hashlib
 import io
 import json
+import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import docker
 import pytest
+import requests
 
-from helpers import check, exercises, labels, run
+from helpers import check, cleanup, exercises, labels, run
 from helpers.errors import CourseError
+from helpers.images.contents import read_file
 from helpers.lessons import checks
+from helpers.lessons.checks import checking
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+OWN_LABEL = f"test-checks-{os.getpid()}"  # of what the notebooks' cells make
+OWN_IMAGES = f"course/{OWN_LABEL}-"  # how the names of this file's own images begin
 CONNECT = ("client = connect()",)
 CELLS = {  # the cells of each notebook that its exercises rest on, by something in them
     "01": (*CONNECT, 'build(client, "apps/first"', "def ask(image, command)"),
     "02": CONNECT,
     "03": (*CONNECT, "def get(path)"),
-    "04": (*CONNECT, "secrets.token_urlsafe", "REGISTRY_AUTH_HTPASSWD_PATH"),
+    "04": (*CONNECT, 'image = build(client, "apps/first"', "secrets.token_urlsafe", "REGISTRY_AUTH_HTPASSWD_PATH"),
     "05": (*CONNECT, "Dockerfile.forgotten", "cat requirements.txt"),
-    "06": (
-        *CONNECT,
-        "nameless, log",
-        'image = build(client, "apps/web"',
-        "web = run(client, image, detach=True)\nweb.reload()",
-    ),
+    "06": (*CONNECT, 'image = build(client, "apps/web"', "web = run(client, image, detach=True)\nweb.reload()"),
     "07": (*CONNECT, "single = build(", "large = build("),
     "08": (*CONNECT, "on_distroless = build(", "options = {"),
     "09": (*CONNECT, "multi = build(", "single = build("),
@@ -54,18 +58,19 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("03-again", "run(client, base, ['sleep', '9'], detach=True, restart_policy={'Name': 'always'})", "without end"),
     ("03-again", "run(client, base, ['false'], detach=True, restart_policy={'Name': 'on-failure'})", "second key"),
     ("03-again", "run(client, base, ['true'], detach=True, restart_policy=AT_MOST)", "another status than 0"),
-    ("04-own-words", "client.images.get('course/first')", "What has to be built anew"),
+    ("04-own-words", "client.images.get('course/first')", "What has to be built again"),
     ("04-own-words", "client.images.get('course/registry:2')", "what does its command wait for"),
     ("04-push", "hello", "gives an image one more name"),
     (
         "04-push",
-        "hello.tag(f'{address}/course/test-ada', 'latest') and f'{address}/course/test-ada'",
+        "tagged(hello, f'{address}/{OWN_IMAGES}unsent')",
         "a name sends nothing",
     ),
     ("05-key", "'removed'", "How many layers are there"),
     ("05-key", "'0123456789abcdef'", "image.save()"),
     ("05-order", "text", "which lines stand before the slow step"),
     ("05-order", "'FROM'", "the engine says"),
+    ("05-order", "text + 'RUN grep was app.py'", "it builds after an edit, too"),
     (
         "05-order",
         "'ARG BASE\\nFROM ${BASE}\\nWORKDIR /app\\nRUN echo something slow > installed\\n'",
@@ -87,7 +92,7 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("06-shop", "run(client, image, detach=True, ports={'8000/tcp': None})", "knows no names"),
     ("06-shop", "as_shop('python3', '-m', 'http.server', '8000')", "Is it the web app"),
     ("07-smaller", "large", "what does the last FROM begin with"),
-    ("07-smaller", "'course/hello-world'", "Is the page there"),
+    ("07-smaller", "base_image(client, 'hello-world')", "Is the page there"),
     ("07-smaller", "built('FROM scratch', 'CMD nothing')", "Is the page there"),
     ("07-borrow", "single", "to which path did you copy it"),
     ("07-borrow", "built('FROM course/debian:bookworm-slim', 'COPY --from=course/web /app/ /')", "What did you name"),
@@ -98,7 +103,7 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
         "int(run(client, debian, ['sh', '-c', 'wc -l < /etc/passwd'], remove=True))",
         "Which image did you ask",
     ),
-    ("08-users", "len(checks.read_file(distroless, '/etc/passwd').decode().split(chr(10)))", "Is the last line empty"),
+    ("08-users", "len(read_file(distroless, '/etc/passwd').decode().split(chr(10)))", "Is the last line empty"),
     (
         "08-version",
         "built('FROM course/distroless/python3-debian12', 'CMD python3 --version')",
@@ -108,11 +113,12 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("08-not-root", "run(client, on_distroless, detach=True, ports={'8000/tcp': None})", "that is root"),
     (
         "08-not-root",
-        "run(client, 'course/answer', detach=True, ports={'8000/tcp': None})",
+        "run(client, build(client, 'apps/answer', tag='course/answer', base=debian), detach=True, ports={8000: None})",
         "is it course/web-distroless",
     ),
     ("08-not-root", "run(client, on_distroless, detach=True, user='65532')", "is its port 8000 published"),
     ("09-answer", "run(client, multi, detach=True)", "Did it get the line"),
+    ("09-answer", "run(client, multi, stdin_open=True, detach=True)", "Did it get the line"),
     ("09-answer", "run(client, base, ['echo', '6 * 7 = 42'], detach=True)", "Which image did you run"),
     ("09-signed", "multi", "LABEL name=value"),
     ("09-signed", "single", "what does its last FROM begin with"),
@@ -124,14 +130,51 @@ def lessons(client):
     """Return a function that gives the names of a notebook, as they are when a learner comes to its exercises."""
     known = {}
 
+    def names(number):
+        if number not in known:
+            tools = answer_tools(client)
+            if number == "06":  # a cell removes the image that an earlier one has listed among all without a name
+                tools["nameless"] = tools["built"]("FROM scratch", "LABEL made-for=removal")
+            known[number] = run_cells(number, tools)
+        return known[number]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(NOTEBOOKS)
+        patch.setenv("JPY_SESSION_NAME", OWN_LABEL)
+        yield names
+        cleanup(client)
+    remove_own_images(client)
+
+
+def run_cells(number, tools):
+    """Return the names of a notebook after the cells that its exercises rest on."""
+    names, path = dict(tools), next(NOTEBOOKS.glob(f"{number}_*.ipynb"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JPY_SESSION_NAME", OWN_LABEL)  # what they make stays until the last test
+        for cell in json.loads(path.read_text())["cells"]:
+            source = "".join(cell["source"])
+            wanted = source.startswith(("import ", "from ")) or any(mark in source for mark in CELLS[number])
+            if cell["cell_type"] == "code" and wanted and "quiz()" not in source:
+                exec(source, names)
+    return names
+
+
+def answer_tools(client):
+    """Return what the answers in WRONG call, beside the names of their notebook."""
+
     def built(*lines):
         text = "\n".join(lines).encode()
-        return client.images.build(fileobj=io.BytesIO(text), tag="course/test-wrong", rm=True)[0]
+        tag = f"{OWN_IMAGES}{hashlib.sha256(text).hexdigest()[:12]}"
+        return client.images.build(fileobj=io.BytesIO(text), tag=tag, rm=True)[0]
 
     def kept(line):
         volume = client.volumes.create(labels=labels())
         run(client, "course/debian:bookworm-slim", ["sh", "-c", line], volumes=[f"{volume.name}:/data"], remove=True)
         return volume
+
+    def tagged(image, name):
+        image.tag(name, "latest")
+        return name
 
     def as_shop(*command):
         container = run(client, "course/web", command, detach=True)
@@ -142,36 +185,46 @@ def lessons(client):
         container.wait(timeout=60)
         return client.containers.get(container.id)
 
-    def names(number):
-        if number not in known or number in ("04", "06"):  # their containers end with each test
-            tools = {
-                "AT_MOST": AT_MOST,
-                "as_shop": as_shop,
-                "built": built,
-                "checks": checks,
-                "ended": ended,
-                "kept": kept,
-            }
-            names, path = dict(tools), next(NOTEBOOKS.glob(f"{number}_*.ipynb"))
-            for cell in json.loads(path.read_text())["cells"]:
-                source = "".join(cell["source"])
-                wanted = source.startswith(("import ", "from ")) or any(mark in source for mark in CELLS[number])
-                if cell["cell_type"] == "code" and wanted and "quiz()" not in source:
-                    exec(source, names)
-            known[number] = names
-        return known[number]
+    here = {"AT_MOST": AT_MOST, "OWN_IMAGES": OWN_IMAGES, "read_file": read_file}
+    return {**here, "as_shop": as_shop, "built": built, "ended": ended, "kept": kept, "tagged": tagged}
 
-    with contextlib.chdir(NOTEBOOKS):
-        yield names
-    made = [tag for image in client.images.list() for tag in image.tags if "course/test-" in tag]
-    for tag in made:
-        client.images.remove(tag)
+
+def remove_own_images(client, part=OWN_IMAGES):
+    """Remove the images of this file whose names have a part; other tests may make and remove some meanwhile."""
+    for name in [name for image in client.api.images() for name in image["RepoTags"] or [] if part in name]:
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            client.api.remove_image(name)
+
+
+@pytest.fixture
+def names_of(lessons, client, monkeypatch):
+    """Return the function of ``lessons``; afterwards, no registry has a name for an image any more."""
+
+    def names(number):
+        found = dict(lessons(number))
+        if number == "03":
+            found["get"] = the_same_for_the_check(found["get"], monkeypatch)
+        return found
+
+    yield names
+    remove_own_images(client, f"/{OWN_IMAGES}")
+
+
+def the_same_for_the_check(get, monkeypatch):
+    """Return the notebook's ``get``, so that the check is told the same: other tests run containers meanwhile."""
+
+    def told(path):
+        answer = get(path)
+        monkeypatch.setattr(docker.DockerClient, "info", lambda _: answer.json())
+        return answer
+
+    return told
 
 
 @pytest.fixture(autouse=True)
 def record(tmp_path, monkeypatch):
     """Have what passes here forgotten."""
-    monkeypatch.setattr(checks, "_record", lambda: tmp_path / "exercises.json")
+    monkeypatch.setattr(checking, "record_path", lambda: tmp_path / "exercises.json")
 
 
 def cells_with_checks():
@@ -218,10 +271,9 @@ def test_untouched_it_is_not_yet_done(number, name, cell, capsys):
 
 
 @pytest.mark.parametrize(("name", "mine", "hint"), WRONG, ids=[f"{name}-{n}" for n, (name, *_) in enumerate(WRONG)])
-def test_a_wrong_answer_gets_its_hint(name, mine, hint, lessons, client, capsys):
+def test_a_wrong_answer_gets_its_hint(name, mine, hint, names_of, capsys):
     """What is plausible and wrong is not accepted, and the answer leads on from there."""
-    names = lessons(name[:2])
-    given = eval(mine, names)
+    given = eval(mine, names_of(name[:2]))
     capsys.readouterr()
     check(name, given)
     said = capsys.readouterr().out
@@ -229,26 +281,65 @@ def test_a_wrong_answer_gets_its_hint(name, mine, hint, lessons, client, capsys)
 
 
 @pytest.mark.parametrize("name", checks.EXERCISES)
-def test_the_solution_passes(name, lessons, client, capsys):
+def test_the_solution_passes(name, names_of, capsys):
     """Each solution, as ``%load`` brings it, with names of its own for what it builds."""
     text = (
         (NOTEBOOKS / "exercises" / f"{name.replace('-', '_')}.py")
         .read_text()
-        .replace("course/my-", "course/test-my-")
-        .replace("/ada", "/test-ada")
+        .replace("course/my-", OWN_IMAGES)
+        .replace("course/ada", f"{OWN_IMAGES}ada")
     )
+    names = names_of(name[:2]) | {"check": check}
     capsys.readouterr()
-    exec(text, lessons(name[:2]) | {"check": check})
+    exec(text, names)
     said = capsys.readouterr().out
     assert f"{name}: passed\n" in said and "not yet" not in said, said
 
 
-@pytest.mark.parametrize("mine", ["course/nothing-of-that-name", "CAPITAL", b"bytes", 7, ["a"]])
+@pytest.mark.parametrize(
+    "mine", ["course/nothing-of-that-name", "CAPITAL", b"bytes", -7, ["a"], "", SimpleNamespace(id=5)], ids=repr
+)
 def test_what_the_engine_does_not_have(mine, client, capsys):
     """A misspelt name, or something else altogether, is no error, and nothing passes."""
     for name, (kind, _, _) in checks.EXERCISES.items():
         check(name, mine)
         assert capsys.readouterr().out.startswith(f"{name}: not yet\n"), kind
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, AttributeError, KeyError])
+def test_a_bug_in_a_check_is_not_told_as_the_learners_fault(error, client, monkeypatch):
+    """It shows as the bug that it is, and nothing passes."""
+    add_exercise(monkeypatch, error("a bug of ours"))
+    with pytest.raises(error, match="a bug of ours"):
+        check("99-test", 42)
+    assert not checking.passed_days()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        docker.errors.APIError("409", explanation="it is paused"),
+        docker.errors.DockerException("it is paused"),
+        requests.exceptions.ConnectionError("it is paused"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_the_engine_refuses_is_told(error, client, monkeypatch, capsys):
+    """An error of the engine, or of the way to it, is no traceback."""
+    add_exercise(monkeypatch, error)
+    check("99-test", 42)
+    said = capsys.readouterr().out
+    assert said.startswith("99-test: not yet\n") and "it is paused" in said and "What did you pass?" in said
+
+
+def add_exercise(monkeypatch, error):
+    """Add the exercise 99-test, whose check meets an error after its first fact."""
+
+    def facts(client, answer):
+        yield "the answer is 42", answer == "42", "what is six times seven?"
+        raise error
+
+    monkeypatch.setitem(checks.EXERCISES, "99-test", ("answer", facts, "what is asked?"))
 
 
 def test_an_unknown_exercise():
@@ -262,12 +353,12 @@ def test_what_passed_is_remembered_and_forgotten(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("JPY_SESSION_NAME", "07_multi_stage.ipynb")
-    checks._remember("07-smaller")
+    checking.remember_passed("07-smaller")
     assert [row["exercise"] for row in exercises() if row["passed"] != "-"] == ["07-smaller"]
     monkeypatch.setenv("JPY_SESSION_NAME", "test-07_multi_stage.ipynb")
     assert {row["passed"] for row in exercises()} == {"-"}
     monkeypatch.setenv("JPY_SESSION_NAME", "07_multi_stage.ipynb")
-    checks._record().write_text('{"07-sm')
+    checking.record_path().write_text('{"07-sm')
     assert {row["passed"] for row in exercises()} == {"-"}
-    checks._remember("07-smaller")
+    checking.remember_passed("07-smaller")
     assert {row["passed"] for row in exercises(reset=True)} == {"-"} == {row["passed"] for row in exercises()}

@@ -48,12 +48,10 @@ def test_none(client, base, monkeypatch, tmp_path):
 
 def test_are_those_of_the_virtual_machine_in_it(client, own_tag, monkeypatch):
     """There, the layer that was made with the machine is taken, whatever this computer has now."""
-    from helpers.engine import vm
-
     import_tiny(client, own_tag, "1")
     import_tiny(client, own_tag, "1-host")
     image, made = client.images.get(f"{own_tag}:1"), client.images.get(f"{own_tag}:1-host")
-    monkeypatch.setattr(vm, "is_ours", lambda client: True)
+    monkeypatch.setattr(bases.engine, "is_machine", lambda client: True)
     monkeypatch.setattr(settings, "certificate_bundle", lambda: pytest.fail("looked for"))
     found, said = bases.add_host_settings(client, image, f"{own_tag}:1")
     assert found == made and "made this virtual machine" in said

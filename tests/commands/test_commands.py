@@ -151,5 +151,5 @@ def test_clean_refuses_while_the_private_engine_is_in_use(monkeypatch, tmp_path)
     data.mkdir()
     supervisor.hold(dockerd.folder())
     done = typed("clean", COURSE_ENGINE="dockerd")
-    assert done.returncode == 1 and "still uses it" in done.stderr
+    assert done.returncode == 1 and "close JupyterLab" in done.stderr
     assert data.exists()

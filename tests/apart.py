@@ -1,16 +1,21 @@
 """Run Python apart from this machine's engines: a mount and a network namespace of its own, with an empty /run."""
 
+import contextlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import docker
 import pytest
 
+from helpers import waiting
+
+ENOUGH_SECONDS = 300  # for a program that works or ends, on a busy computer: reached only where something hangs
+WITHOUT_FIREWALL = {"iptables": False, "ip-forward": False, "ip-masq": False}
 PREPARE = """
 import os, subprocess, sys
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
@@ -31,7 +36,7 @@ needs_root = pytest.mark.skipif(
 def python(code, network=False, **environment):
     """Return ``subprocess.CompletedProcess`` of Python code run apart; with ``network``, in this machine's network."""
     return subprocess.run(
-        command(code, network), env=variables(environment), capture_output=True, text=True, timeout=120
+        command(code, network), env=variables(environment), capture_output=True, text=True, timeout=ENOUGH_SECONDS
     )
 
 
@@ -56,17 +61,9 @@ def alive(pid):
         return False
 
 
-def ended(pid, seconds=30):
+def ended(pid):
     """Return whether a process ends in time."""
-    return becomes(lambda: not alive(pid), seconds)
-
-
-def becomes(condition, seconds=30):
-    """Return whether a condition comes true in time."""
-    deadline = time.monotonic() + seconds
-    while not (true := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return true
+    return waiting.until(lambda: not alive(pid), ENOUGH_SECONDS)
 
 
 def engine_ended(folder):
@@ -86,50 +83,37 @@ def _named(folder):
     return found
 
 
-class empty_engine:
+@contextlib.contextmanager
+def empty_engine(folder, settings, **variables):
     """
-    An engine without images, for the time of a with block.
+    Give a client on an engine without images, for the time of a with block.
 
     It has a bridge of its own: one that is told to have none deletes docker0, which may be another engine's.
     """
-
-    def __init__(self, folder, settings, **variables):
-        self.folder, self.settings, self.variables = Path(folder), settings, variables
-        self.bridge = f"empty-{os.getpid()}"
-
-    def __enter__(self):
-        """Start it."""
-        address = f"unix://{self.folder}/docker.sock"
-        subprocess.run(["ip", "link", "add", "name", self.bridge, "type", "bridge"], check=True)
-        config = {
-            "data-root": str(self.folder / "data"),
-            "exec-root": str(self.folder / "exec"),
-            "pidfile": str(self.folder / "pid"),
-            "hosts": [address],
-            "bridge": self.bridge,
-            "iptables": False,
-            "ip-forward": False,
-            "ip-masq": False,
-            **self.settings,
-        }
-        (self.folder / "daemon.json").write_text(json.dumps(config))
-        self.log = (self.folder / "log").open("w")
-        self.dockerd = subprocess.Popen(
-            ["dockerd", "--config-file", str(self.folder / "daemon.json")],
-            env={**os.environ, **self.variables},
-            stdout=self.log,
-            stderr=self.log,
+    bridge, socket = f"empty-{secrets.token_hex(3)}", Path(folder) / "docker.sock"
+    config = Path(folder) / "daemon.json"
+    config.write_text(json.dumps({**_folders(Path(folder)), "bridge": bridge, **WITHOUT_FIREWALL, **settings}))
+    subprocess.run(["ip", "link", "add", "name", bridge, "type", "bridge"], check=True)
+    with (Path(folder) / "log").open("w") as log:
+        dockerd = subprocess.Popen(
+            ["dockerd", "--config-file", config], env={**os.environ, **variables}, stdout=log, stderr=log
         )
-        deadline = time.monotonic() + 30
-        while not (self.folder / "docker.sock").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self.client = docker.DockerClient(base_url=address, timeout=60)
-        return self.client
+    try:
+        waiting.until(lambda: socket.exists() or dockerd.poll() is not None, waiting.ENGINE_START_SECONDS)
+        assert dockerd.poll() is None, (Path(folder) / "log").read_text()
+        with contextlib.closing(docker.DockerClient(base_url=f"unix://{socket}", timeout=600)) as client:
+            yield client
+    finally:
+        dockerd.terminate()
+        dockerd.wait(ENOUGH_SECONDS)
+        subprocess.run(["ip", "link", "delete", bridge], check=True)
 
-    def __exit__(self, *_):
-        """Stop it."""
-        self.client.close()
-        self.dockerd.terminate()
-        self.dockerd.wait(30)
-        self.log.close()
-        subprocess.run(["ip", "link", "delete", self.bridge], check=True)
+
+def _folders(folder):
+    """Return what an engine's daemon.json says of its files, all of them in one folder."""
+    return {
+        "data-root": str(folder / "data"),
+        "exec-root": str(folder / "exec"),
+        "pidfile": str(folder / "pid"),
+        "hosts": [f"unix://{folder}/docker.sock"],
+    }

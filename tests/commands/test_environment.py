@@ -5,38 +5,51 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import sysconfig
+import tomllib
 from pathlib import Path
 
 import apart
+import backend
 import pytest
 
+from helpers import waiting
 from helpers.commands import environment
 
 ROOT = Path(__file__).parents[2]
+ENOUGH_SECONDS = 300  # for making an environment, on a busy computer
+OUTSIDE = ("VIRTUAL_ENV", "CONDA_PREFIX", "COURSE_ENGINE", "PYTHONPATH")
 
 
 @pytest.fixture
 def clone(tmp_path):
-    """Return a copy of the course that needs one small package only, so that pip is quick."""
-    copy = tmp_path / "course"
+    """Return a copy of the course that needs one package only, of this folder: it has what these tests run with."""
+    copy, packages = tmp_path / "course", tmp_path / "packages"
     shutil.copytree(ROOT / "helpers", copy / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
-    text = (ROOT / "pyproject.toml").read_text().replace('readme = "README.md"\n', "")
-    before, _, rest = text.partition("dependencies = [")
-    (copy / "pyproject.toml").write_text(f'{before}dependencies = ["tqdm>=4.66"]{rest.partition("]")[2]}')
+    shutil.copy(backend.__file__, copy)
+    backend.write_pyproject(copy, "course_needs>=1.0")
+    packages.mkdir()
+    backend.write_wheel(packages, "course_needs", "1.0", {"course_needs.pth": sysconfig.get_path("purelib")})
+    backend.write_wheel(packages, "course_wants", "2.0", {"course_wants.py": ""})
     return copy
 
 
-def helpers(clone, *arguments, **variables):
-    """Run ``python3 -m helpers`` in a clone, outside any virtual environment, with a state folder of its own."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "CONDA_PREFIX", "COURSE_ENGINE")}
+def variables(clone, **changes):
+    """Return an environment outside any virtual one, with packages from a folder and a state folder of its own."""
+    kept = {k: v for k, v in os.environ.items() if k not in OUTSIDE}
+    packages = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(clone.with_name("packages"))}
+    return {**kept, **packages, "XDG_STATE_HOME": str(clone / "state"), **changes}
+
+
+def helpers(clone, *arguments, **changes):
+    """Run ``python3 -m helpers`` in a clone."""
     return subprocess.run(
         [sys._base_executable, "-m", "helpers", *arguments],
         cwd=clone,
-        env={**kept, "XDG_STATE_HOME": str(clone / "state"), **variables},
+        env=variables(clone, **changes),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=ENOUGH_SECONDS,
     )
 
 
@@ -45,16 +58,15 @@ def test_interrupted_then_made_then_quick_then_offline_then_moved(clone):
     process = subprocess.Popen(
         [sys._base_executable, "-m", "helpers", "stop"],
         cwd=clone,
-        env={**os.environ, "XDG_STATE_HOME": str(clone / "state")},
+        env=variables(clone),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    while not (clone / ".venv" / "bin" / "python").exists():
-        time.sleep(0.01)
+    assert waiting.until((clone / ".venv" / "bin" / "python").exists, ENOUGH_SECONDS, pause=0.01)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=ENOUGH_SECONDS)
     assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
 
     made = helpers(clone, "stop")
@@ -66,17 +78,25 @@ def test_interrupted_then_made_then_quick_then_offline_then_moved(clone):
     moved = clone.rename(clone.with_name("moved"))
     own = moved / ".venv" / "thesis.txt"
     own.write_text("years of work")
-    project = moved / "pyproject.toml"
-    project.write_text(project.read_text().replace('"tqdm>=4.66"', '"tqdm>=4.66", "iniconfig>=2.0"'))
+    backend.write_pyproject(moved, "course_needs>=1.0", "course_wants>=2.0")
     dead = {"PIP_INDEX_URL": "https://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
-    offline = helpers(moved, "stop", **dead)
+    offline = helpers(moved, "stop", **dead, PIP_NO_INDEX="0", PIP_FIND_LINKS="")
     assert offline.returncode == 1 and "Traceback" not in offline.stderr
     assert "pip install" in offline.stderr and "HTTPS_PROXY" in offline.stderr and "PIP_CERT" in offline.stderr
 
     there = helpers(moved, "stop")
     assert there.returncode == 0 and "Setting up .venv" in there.stdout, there.stderr
-    assert subprocess.run([moved / ".venv" / "bin" / "python", "-c", "import helpers, iniconfig"]).returncode == 0
+    look = [moved / ".venv" / "bin" / "python", "-c", "import helpers, course_wants; print(helpers.__file__)"]
+    shown = subprocess.run(look, cwd=moved.parent, env=variables(moved), capture_output=True, text=True)
+    assert shown.stdout.strip() == str(moved / "helpers" / "__init__.py"), shown.stderr
     assert own.read_text() == "years of work"
+
+
+def test_the_package_is_whole():
+    """What setuptools would install are all folders of the package: a room that is not listed would be left out."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {path.parent.relative_to(ROOT) for path in (ROOT / "helpers").rglob("__init__.py")}
+    assert sorted(listed) == sorted(".".join(path.parts) for path in there)
 
 
 def test_the_active_environment_is_used_when_it_has_everything():
@@ -153,5 +173,5 @@ def test_an_active_conda_environment_is_taken(tmp_path, monkeypatch):
     for name in ("prefix", "base_prefix"):
         monkeypatch.setattr(environment.sys, name, str(tmp_path))
     monkeypatch.setattr(environment, "missing", lambda: [])
-    monkeypatch.setattr(environment, "_made", lambda: pytest.fail("another environment was made"))
+    monkeypatch.setattr(environment, "_made_environment", lambda: pytest.fail("another environment was made"))
     assert environment.enter(["machine"]) is None

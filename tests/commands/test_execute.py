@@ -49,7 +49,12 @@ def test_in_place(notebooks):
 @pytest.mark.parametrize("name", ["01", "01_good.ipynb", "notebooks/01_good.ipynb"])
 def test_names_as_people_type_them(notebooks, name):
     """The beginning of a name, a file name, a path."""
-    assert execute.execute(names=[name], output=notebooks / "out") == []
+    assert execute.prepare(names=[name], output=notebooks / "out") == [notebooks / "01_good.ipynb"]
+
+
+def test_one_by_its_name(notebooks):
+    """It is executed, and no other."""
+    assert execute.execute(names=["01"], output=notebooks / "out") == []
     assert sorted(path.name for path in (notebooks / "out").iterdir()) == ["01_good.html", "01_good.ipynb"]
 
 
@@ -77,7 +82,7 @@ def test_unknown_name(notebooks):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill, or timeout"])
 def test_interrupted(notebooks, number):
     """It interrupts the cell, which puts its things away; nothing is written, and it is no failed cell."""
-    source = "try:\n    open('began', 'w').close()\n    time.sleep(60)\nfinally:\n    open('put away', 'w').close()"
+    source = "try:\n    open('began', 'w').close()\n    time.sleep(600)\nfinally:\n    open('put away', 'w').close()"
     endless = nbformat.read(notebooks / "01_good.ipynb", as_version=4)
     endless.cells[1].source, endless.cells[2].source = "import time", source
     nbformat.write(endless, notebooks / "01_good.ipynb")

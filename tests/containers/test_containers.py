@@ -13,9 +13,22 @@ import docker
 import pytest
 import requests
 
-from helpers import base_image, build, run, url
+from helpers import base_image, build, run, url, waiting
 from helpers.containers.outcome import status_and_output
 from helpers.errors import CourseError
+
+BASE = "course/debian:bookworm-slim"
+ENOUGH_SECONDS = 300  # for a container that starts or ends, on a busy computer
+WEB = """
+use IO::Socket::INET;
+sleep 1;
+my $server = IO::Socket::INET->new(LocalAddr => "$ARGV[0]:8000", Listen => 5) or die $!;
+while (my $client = $server->accept) {
+    while (<$client>) { last if /^\\s*$/ }
+    print $client "HTTP/1.0 200 OK\\r\\n\\r\\nA web app in a container";
+    close $client;
+}
+"""
 
 
 def notes(error):
@@ -23,21 +36,14 @@ def notes(error):
     return "\n".join(error.__notes__)
 
 
-@pytest.fixture
-def web(client, base):
-    """Return the image of a small web server."""
-    from pathlib import Path
-
-    from helpers import base_image, build
-
-    app = Path(__file__).parents[2] / "notebooks" / "apps" / "web"
-    builder = base_image(client, "debian:bookworm-slim", with_host_settings=True)
-    return build(client, app, tag="course/web", base=builder)
+def web(client, base, address):
+    """Run a small web server that takes a second to start, and listens on an address of its own; its port is 8000."""
+    return run(client, base, ["perl", "-e", WEB, address], detach=True, ports={"8000/tcp": None})
 
 
 def test_limits_label_and_end(client, base):
     """Memory, processes and log are limited; the label tells whose it is and when it ends."""
-    container = run(client, base, ["sleep", "30"], detach=True)
+    container = run(client, base, ["sleep", "600"], detach=True)
     settings, labels = container.attrs["HostConfig"], container.labels
     assert settings["Memory"] == 512 * 1024**2 and settings["PidsLimit"] == 256
     assert settings["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}}
@@ -66,7 +72,7 @@ def test_input_ends(client, base):
     stdin = getattr(stdin, "_sock", stdin)  # over TLS the SDK returns Python's own socket
     stdin.sendall(b"one\ntwo\n")
     stdin.shutdown(socket.SHUT_WR)
-    assert container.wait(timeout=30)["StatusCode"] == 0
+    assert container.wait(timeout=ENOUGH_SECONDS)["StatusCode"] == 0
     assert container.logs() == b"2\n"
 
 
@@ -89,7 +95,7 @@ def test_an_engine_that_is_gone(order):
 
 def test_localhost_is_an_address_too(client, base):
     """The engine would take a name for no address, and open the port to everybody."""
-    container = run(client, base, ["sleep", "60"], detach=True, ports={"80/tcp": ("localhost", None)})
+    container = run(client, base, ["sleep", "600"], detach=True, ports={"80/tcp": ("localhost", None)})
     container.reload()
     assert [binding["HostIp"] for binding in container.ports["80/tcp"]] == ["127.0.0.1"]
     with pytest.raises(CourseError, match="in numbers"):
@@ -97,22 +103,19 @@ def test_localhost_is_an_address_too(client, base):
 
 
 @pytest.mark.parametrize("wanted", ["any", "one"])
-def test_ports_are_published_on_loopback_only(client, base, wanted):
+def test_ports_are_published_on_loopback_only(client, base, own_port, wanted):
     """None is any free port, a number that one; both on 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    container = run(client, base, ["sleep", "30"], detach=True, ports={"8000/tcp": None if wanted == "any" else port})
+    published = {"8000/tcp": None if wanted == "any" else own_port}
+    container = run(client, base, ["sleep", "600"], detach=True, ports=published)
     container.reload()
     bindings = container.ports["8000/tcp"]
     assert [binding["HostIp"] for binding in bindings] == ["127.0.0.1"]
-    assert wanted == "any" or bindings[0]["HostPort"] == str(port)
+    assert wanted == "any" or bindings[0]["HostPort"] == str(own_port)
 
 
-def test_url(client, web):
+def test_url(client, base):
     """The address answers as soon as it is returned."""
-    container = run(client, web, detach=True, ports={"8000/tcp": None})
-    address = url(container, 8000)
+    address = url(web(client, base, "0.0.0.0"), 8000, timeout=ENOUGH_SECONDS)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     assert b"A web app in a container" in opener.open(f"{address}/demo/").read()
@@ -120,7 +123,7 @@ def test_url(client, web):
 
 def test_url_of_a_port_that_is_not_published(client, base):
     """The remedy is the argument to write."""
-    container = run(client, base, ["sleep", "30"], detach=True)
+    container = run(client, base, ["sleep", "600"], detach=True)
     with pytest.raises(CourseError, match="not published") as caught:
         url(container, 8000)
     assert "ports={'8000/tcp': None}" in str(caught.value)
@@ -129,29 +132,26 @@ def test_url_of_a_port_that_is_not_published(client, base):
 def test_url_of_a_container_that_ended(client, base):
     """Its log is shown."""
     container = run(client, base, ["sh", "-c", "echo the reason; exit 1"], detach=True, ports={"8000/tcp": None})
-    container.wait(timeout=30)
+    container.wait(timeout=ENOUGH_SECONDS)
     with pytest.raises(CourseError, match="it has ended: the reason"):
         url(container, 8000)
 
 
-def test_url_of_a_server_that_listens_inside_only(client, web):
+def test_url_of_a_server_that_listens_inside_only(client, base):
     """A server on the container's own 127.0.0.1 is not reached: a frequent mistake, named."""
-    command = ["bash", "-c", "source venv1/bin/activate && python3 manage.py runserver 127.0.0.1:8000"]
-    container = run(client, web, command, detach=True, ports={"8000/tcp": None})
     with pytest.raises(CourseError, match=r"does it listen on 0\.0\.0\.0"):
-        url(container, 8000, timeout=1.5)
+        url(web(client, base, "127.0.0.1"), 8000, timeout=2)
 
 
-def test_port_in_use(client, base):
+def test_port_in_use(client, base, own):
     """The second one is refused, removed, and told what to do."""
-    first = run(client, base, ["sleep", "30"], detach=True, ports={"8000/tcp": None})
+    first = run(client, base, ["sleep", "600"], detach=True, ports={"8000/tcp": None})
     first.reload()
     port = int(first.ports["8000/tcp"][0]["HostPort"])
     with pytest.raises(docker.errors.APIError) as caught:
-        run(client, base, ["sleep", "30"], detach=True, ports={"8000/tcp": port})
+        run(client, base, ["sleep", "600"], detach=True, ports={"8000/tcp": port})
     assert "already" in notes(caught.value) and "None" in notes(caught.value)
-    mine = f"org.docker-course.notebook={first.labels['org.docker-course.notebook']}"
-    assert [c.id for c in client.containers.list(all=True, filters={"label": mine})] == [first.id]
+    assert [container.id for container in client.containers.list(all=True, filters=own)] == [first.id]
 
 
 def test_port_in_use_by_another_program(client, base):
@@ -177,11 +177,15 @@ def test_failing_command(client, base):
     ("line", "status"), [("sleep 300", None), ("exit 3", 3), ("n=0; while [ $n -lt 400000 ]; do n=$((n+1)); done", 0)]
 )
 def test_one_that_sleeps_is_given_up_and_one_that_works_is_not(client, base, line, status):
-    """A check waits for what is at work, not for what waits itself; without ``awake`` there is time for either."""
+    """A check waits for what is at work, not for what waits itself."""
     began = time.monotonic()
-    assert status_and_output(client, base, ["sh", "-c", line], seconds=120, awake=True)[0] == status
-    assert time.monotonic() - began < 60
-    assert status_and_output(client, base, ["sleep", "2"])[0] == 0
+    assert status_and_output(client, base, ["sh", "-c", line], seconds=2 * ENOUGH_SECONDS, awake=True)[0] == status
+    assert time.monotonic() - began < ENOUGH_SECONDS
+
+
+def test_one_that_sleeps_has_time_without_awake(client, base):
+    """Longer than one that is looked at would have."""
+    assert status_and_output(client, base, ["sleep", "2"], seconds=ENOUGH_SECONDS)[0] == 0
 
 
 def test_killed_at_the_memory_limit(client, base):
@@ -200,14 +204,13 @@ def test_killed_at_the_memory_limit(client, base):
     ],
     ids=["unknown image", "upper case", "unknown command"],
 )
-def test_bad_input(client, base, image, command, said, advice):
+def test_bad_input(client, base, own, image, command, said, advice):
     """What was tried, what the engine said, what to do; and nothing is left."""
-    before = len(client.containers.list(all=True))
     with pytest.raises(docker.errors.DockerException) as caught:
         run(client, image, command, remove=True)
     assert f"docker run {image}" in notes(caught.value) and said in str(caught.value)
     assert [word for word in advice.split("|") if word in notes(caught.value).partition("next:")[2]]
-    assert len(client.containers.list(all=True)) == before
+    assert client.containers.list(all=True, filters=own) == []
 
 
 def test_name_in_use(client, base):
@@ -225,14 +228,12 @@ def test_name_in_use(client, base):
 def test_interrupted(client, base):
     """Ctrl-C while a container runs that never ends: it is gone."""
     name = f"course-interrupted-{time.time_ns()}"
-    code = f"from helpers import engine, run; run(engine.find()[0], {base.tags[0]!r}, ['sleep', '3600'], name={name!r})"
+    code = f"from helpers import engine, run; run(engine.find()[0], {BASE!r}, ['sleep', '3600'], name={name!r})"
     running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     found = {"all": True, "filters": {"name": name, "status": "running"}, "ignore_removed": True}
-    deadline = time.monotonic() + 30
-    while not client.containers.list(**found) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert waiting.until(lambda: client.containers.list(**found), ENOUGH_SECONDS)
     running.send_signal(signal.SIGINT)
-    running.wait(30)
+    running.wait(ENOUGH_SECONDS)
     assert client.containers.list(all=True, filters={"name": name}) == []
 
 
@@ -241,11 +242,11 @@ def test_detached_ends_with_its_process(client, base):
     name = f"course-detached-{time.time_ns()}"
     code = f"""
 from helpers import engine, run
-container = run(engine.find()[0], {base.tags[0]!r}, ['sleep', '3600'], name={name!r}, detach=True)
+container = run(engine.find()[0], {BASE!r}, ['sleep', '3600'], name={name!r}, detach=True)
 container.reload()
 print(container.status)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=ENOUGH_SECONDS)
     assert (done.stdout, done.stderr) == ("running\n", "")
     assert client.containers.list(all=True, filters={"name": name}) == []
 

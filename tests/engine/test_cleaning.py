@@ -2,6 +2,7 @@
 
 import io
 import json
+import secrets
 import tarfile
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from helpers import base_image, build, cleanup, labels, run
 from helpers.engine.cleaning import remove_expired, remove_objects
 from helpers.images import bases
 
-ROOT = Path(__file__).parents[2]
+BASE = "course/debian:bookworm-slim"
 
 FOREIGN = """
 import io, json, tarfile, time
@@ -104,16 +105,16 @@ print(json.dumps(dict(before=before, after=after, counts=counts, clean=clean, ke
 """
 
 
-def small_system(client, path):
+def small_system(client, tag, path):
     """Write a tar archive of a system that is one program, busybox: as good as Debian here, and quick."""
     base = base_image(client, "debian:bookworm-slim")
-    image = build(client, bases.FOLDER / "hello-world", tag="course/hello-world-made", base=base)
+    image = build(client, bases.FOLDER / "hello-world", tag=tag, base=base)
     container = client.containers.create(image, labels=labels())
     chunks, _ = container.get_archive("/busybox")
     with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as inside:
         program = inside.extractfile("busybox").read()
     container.remove()
-    client.images.remove("course/hello-world-made", force=True)  # only the name, where another container is of it
+    client.images.remove(tag, force=True)  # only the name, where another container is of it
     with tarfile.open(path, "w") as tar:
         entry = tarfile.TarInfo("bin/busybox")
         entry.size, entry.mode = len(program), 0o755
@@ -128,7 +129,9 @@ def small_system(client, path):
 @pytest.fixture(scope="module")
 def story(client, tmp_path_factory, state_homes):
     """Return what was seen on an engine of its own, with a learner's things on it, while the course came and went."""
-    archive = small_system(client, tmp_path_factory.mktemp("archive") / "base.tar")
+    archive = small_system(
+        client, f"course/test-{secrets.token_hex(4)}", tmp_path_factory.mktemp("archive") / "base.tar"
+    )
     start = f"subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\nARCHIVE = {str(archive)!r}\n"
     done = apart.python(start + STORY, XDG_STATE_HOME=state_homes())
     assert done.returncode == 0, done.stdout + done.stderr
@@ -188,9 +191,9 @@ run(client, "course/small", "true", network_mode="host", remove=True)
 
 
 @apart.needs_root
-def test_after_a_container_on_the_hosts_network(client, state_home, tmp_path):
+def test_after_a_container_on_the_hosts_network(client, own_tag, state_home, tmp_path):
     """Such a container leaves a mount below the state folder; the whole command lets it go, too."""
-    archive = small_system(client, tmp_path / "base.tar")
+    archive = small_system(client, own_tag, tmp_path / "base.tar")
     first = f"ARCHIVE = {str(archive)!r}\n{HOST_NETWORK}"
     code = f"subprocess.run([sys.executable, '-c', {first!r}], check=True)\n"
     code += "print('mounted:', 'netns/default' in open('/proc/self/mountinfo').read())\n"
@@ -200,56 +203,66 @@ def test_after_a_container_on_the_hosts_network(client, state_home, tmp_path):
     assert list(Path(state_home).iterdir()) == []
 
 
-def test_a_network_in_use_is_left_for_later(client, base):
+def test_a_network_in_use_is_left_for_later(client, base, own):
     """One that somebody's container still uses is no error; it goes with the container."""
-    mine = f"org.docker-course.notebook={labels()['org.docker-course.notebook']}"
-    network = client.networks.create("course-in-use", labels=labels())
-    keeper = client.containers.run(base, ["sleep", "60"], detach=True, network=network.name)
+    network = client.networks.create(f"course-in-use-{secrets.token_hex(4)}", labels=labels())
+    other = client.containers.run(base, ["sleep", "600"], detach=True, network=network.name)
     try:
-        assert remove_objects(client, mine)["networks"] == 0
+        assert remove_objects(client, own["label"])["networks"] == 0
     finally:
-        keeper.remove(force=True)
-    assert remove_objects(client, mine)["networks"] == 1
+        other.remove(force=True)
+    assert remove_objects(client, own["label"])["networks"] == 1
 
 
-def test_expired_containers_are_removed(client, base):
+def test_expired_containers_are_removed(client, base, own):
     """A container whose hour is over goes when a notebook connects; one whose hour is not over stays."""
-    over = run(
-        client, base, ["sleep", "600"], detach=True, labels={"org.docker-course.ends": str(int(time.time()) - 1)}
-    )
+    past = {"org.docker-course.ends": str(int(time.time()) - 1)}
+    run(client, base, ["sleep", "600"], detach=True, labels=past)
     fresh = run(client, base, ["sleep", "600"], detach=True)
     remove_expired(client)
-    left = {container.id for container in client.containers.list(all=True)}
-    assert over.id not in left and fresh.id in left
+    assert [container.id for container in client.containers.list(all=True, filters=own)] == [fresh.id]
 
 
-def test_a_registry_that_is_gone_leaves_no_name(client, base):
+@pytest.fixture
+def pushed_names(client, base):
+    """Return a function that gives an image of its own further names; in the end, all of them are taken away."""
+    made = []
+
+    def named(*names):
+        file = io.BytesIO(f"FROM {BASE}\nLABEL org.docker-course=1 once={secrets.token_hex(8)}\n".encode())
+        image = client.images.build(fileobj=file, tag=names[0], rm=True)[0]
+        made.append(image.id)
+        for name in names[1:]:
+            image.tag(name)
+
+    yield named
+    for image_id in made:
+        client.api.remove_image(image_id, force=True)
+
+
+def test_a_registry_that_is_gone_leaves_no_name(client, base, pushed_names):
     """What an ended notebook had pushed keeps its other name; an image with no other keeps the one it has."""
-    name, only = "127.0.0.1:1/course/test-pushed:latest", "127.0.0.1:1/course/test-only:latest"
-    registry = run(client, base, ["sleep", "60"], detach=True, ports={"5000/tcp": None})
+    own = f"course/test-{secrets.token_hex(4)}:latest"
+    gone, only = f"127.0.0.1:1/{own}", f"127.0.0.1:1/{own}".replace("test-", "test-only-")
+    registry = run(client, base, ["sleep", "600"], detach=True, ports={"5000/tcp": None})
     registry.reload()
-    there = f"127.0.0.1:{registry.ports['5000/tcp'][0]['HostPort']}/course/test-there:latest"
-    for one in (name, there):
-        base.tag(one)
-    client.images.build(fileobj=io.BytesIO(f"FROM {base.tags[0]}\nLABEL only=1\n".encode()), tag=only)
-    try:
-        remove_expired(client)
-        tags = {tag for image in client.images.list() for tag in image.tags}
-        assert tags >= {there, only, base.tags[0]} and name not in tags
-    finally:
-        for one in (there, only):
-            client.images.remove(one)
+    there = f"127.0.0.1:{registry.ports['5000/tcp'][0]['HostPort']}/{own}"
+    pushed_names(own, gone, there)
+    pushed_names(only)
+    remove_expired(client)
+    names = {name for image in client.api.images() for name in image["RepoTags"] or ()}
+    assert names >= {there, only, own} and gone not in names
 
 
-def test_cleanup_touches_this_notebook_only(client, base, monkeypatch, capsys):
+def test_cleanup_touches_this_notebook_only(client, base, own, monkeypatch, capsys):
     """Two notebooks share an engine: each removes its own."""
     ours = run(client, base, ["sleep", "600"], detach=True)
-    name = ours.labels["org.docker-course.notebook"]
-    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/99_other.ipynb")
-    theirs = run(client, base, ["sleep", "600"], detach=True)
-    assert theirs.labels["org.docker-course.notebook"] == "99_other"
-    cleanup(client)
-    left = {container.id for container in client.containers.list(all=True)}
-    monkeypatch.setenv("JPY_SESSION_NAME", name)
-    assert theirs.id not in left and ours.id in left
+    other = f"99_other_{secrets.token_hex(4)}"
+    with monkeypatch.context() as patch:
+        patch.setenv("JPY_SESSION_NAME", f"notebooks/{other}.ipynb")
+        theirs = run(client, base, ["sleep", "600"], detach=True)
+        assert theirs.labels["org.docker-course.notebook"] == other
+        cleanup(client)
+    theirs_left = client.containers.list(all=True, filters={"label": f"org.docker-course.notebook={other}"})
+    assert theirs_left == [] and client.containers.list(all=True, filters=own) == [ours]
     assert "removed: containers 1, networks 0, volumes 0" in capsys.readouterr().out

@@ -1,6 +1,8 @@
 """The doctor tells the situations apart: each is produced, and read as a learner reads it."""
 
+import hashlib
 import json
+import textwrap
 
 import apart
 import pytest
@@ -66,6 +68,7 @@ def test_root_is_told_that_docker_will_be_installed(tmp_path):
     assert done.returncode == 0
 
 
+@pytest.mark.engine  # installed, if not started
 def test_installed_and_not_running():
     """Docker is there, its engine is not up; an ordinary user's PATH does not even lead to dockerd."""
     code = "os.environ['PATH'] = '/usr/bin:/bin'; become_nobody();"
@@ -92,8 +95,6 @@ def test_permission_denied_until_the_next_login(tmp_path):
         os.chmod("/run/docker.sock", 0o660); become_nobody()
         sys.exit(doctor.main())
     """
-    import textwrap
-
     done = apart.python(f"GROUP = {str(tmp_path / 'group')!r}\n" + LISTEN + textwrap.dedent(code))
     _, said, remedy = rows(done)["running"]
     assert said.startswith("permission denied:")
@@ -130,8 +131,6 @@ def test_docker_host_points_nowhere(address, word):
 
 def context(folder, name, host=None):
     """Write a docker configuration whose current context is ``name``, with metadata if it has a host."""
-    import hashlib
-
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"currentContext": name}))
     if host:
@@ -195,10 +194,10 @@ def test_certificates_that_are_not_there():
     assert state == "problem" and "PIP_CERT names a file that is not there: /nowhere/ca.pem" in said
 
 
-def test_the_disk_before_an_engine_runs(state_home):
+def test_the_disk_before_an_engine_runs(tmp_path):
     """The disk on which the course will keep its images is looked at."""
     code = "shutil = doctor.shutil; shutil.disk_usage = lambda _: shutil._ntuple_diskusage(9, 9, 7e8);"
-    done = apart.python(code + EXAMINE, XDG_STATE_HOME=state_home)
+    done = apart.python(code + EXAMINE, XDG_STATE_HOME=str(tmp_path))
     state, said, remedy = rows(done)["disk"]
     assert state == "problem" and "0.7 GB free" in said and "XDG_STATE_HOME" in remedy
 

@@ -2,13 +2,12 @@
 
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import apart
 import pytest
 
-from helpers import connect, engine
+from helpers import connect, engine, waiting
 from helpers.errors import CourseError
 
 pytestmark = apart.needs_root
@@ -42,10 +41,10 @@ def test_the_last_one_out_stops_the_private_engine(state_home):
     second, same = hold(state_home, beside=first)
     assert same == pid
     first.stdin.close()
-    assert first.wait(30) == 0
+    assert first.wait(apart.ENOUGH_SECONDS) == 0
     assert apart.alive(pid)
     second.stdin.close()
-    assert second.wait(30) == 0
+    assert second.wait(apart.ENOUGH_SECONDS) == 0
     assert apart.ended(pid)
 
 
@@ -62,11 +61,11 @@ def test_two_engines_have_two_bridges(state_homes):
     second, pid = hold(state_homes(), beside=first)
     assert len(own) == 1 and own < bridges(first)
     second.stdin.close()
-    assert second.wait(30) == 0 and apart.ended(pid)
-    assert apart.becomes(lambda: bridges(first) <= own)  # its supervisor takes the bridge down after the engine
+    assert second.wait(apart.ENOUGH_SECONDS) == 0 and apart.ended(pid)
+    waiting.until(lambda: bridges(first) <= own, apart.ENOUGH_SECONDS)  # its supervisor takes it down after the engine
     assert bridges(first) == own
     first.stdin.close()
-    assert first.wait(30) == 0
+    assert first.wait(apart.ENOUGH_SECONDS) == 0
 
 
 def test_its_bridge_keeps_out_of_the_network_of_a_stopped_engine(state_home):
@@ -90,29 +89,34 @@ def test_its_bridge_keeps_out_of_the_network_of_a_stopped_engine(state_home):
 
 def test_the_private_engine_ends_after_a_killed_process(state_home):
     """After kill -9, one that comes at once has an engine; and where nobody comes, the engine ends all the same."""
-    keeper = subprocess.Popen(apart.command("sys.stdin.read()"), env=apart.variables({}), stdin=subprocess.PIPE)
-    while not Path(f"/proc/{keeper.pid}/ns/net").exists():
-        time.sleep(0.01)
-    time.sleep(0.5)
-    first, pid = hold(state_home, beside=keeper)
+    room = subprocess.Popen(
+        apart.command("print('apart', flush=True); sys.stdin.read()"),
+        env=apart.variables({}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert room.stdout.readline() == "apart\n"
+    first, pid = hold(state_home, beside=room)
     first.kill()
     first.wait()
-    second, other = hold(state_home, beside=keeper)  # perhaps while the first engine is being stopped
+    second, other = hold(state_home, beside=room)  # perhaps while the first engine is being stopped
     assert apart.alive(other)
     second.kill()
     second.wait()
     assert apart.ended(other) and apart.ended(pid)
-    keeper.communicate()
+    room.communicate()
 
 
 def test_a_killed_engine_is_started_again(state_home):
     """A dockerd that died with its pid file and socket left behind is no obstacle."""
     code = """
+        import time
         client, _ = engine.find("dockerd")
         first = dockerd.pid()
         os.kill(first, 9)
         while running.answers(dockerd.folder() / "docker.sock"):
-            pass
+            time.sleep(0.01)
         client, _ = engine.find("dockerd")
         print(client.ping(), dockerd.pid() != first)
     """
@@ -129,10 +133,9 @@ def test_interrupted_while_it_starts(state_home):
         stderr=subprocess.DEVNULL,
     )
     log = Path(state_home, "docker-course", "engine", "dockerd.log")
-    while not log.exists():
-        time.sleep(0.01)
+    assert waiting.until(log.exists, apart.ENOUGH_SECONDS, pause=0.01)
     starting.send_signal(signal.SIGINT)
-    starting.wait(60)
+    starting.wait(apart.ENOUGH_SECONDS)
     done = apart.python("print(engine.find('dockerd')[0].ping())", XDG_STATE_HOME=state_home)
     assert done.stdout.strip() == "True", done.stderr
 
@@ -148,6 +151,7 @@ def test_no_second_engine_beside_one_that_runs(state_home):
     assert "a Docker Engine runs already" in done.stderr and "firewall" in done.stderr
 
 
+@pytest.mark.engine  # installed, if not started
 def test_an_ordinary_user_is_told_each_way_and_its_remedy():
     """One error lists what was tried, why it failed, and a command for each."""
     done = apart.python("become_nobody(); engine.connect()")

@@ -44,6 +44,7 @@ def test_an_ordinary_user_without_mmdebstrap(tmp_path):
 
 
 @apart.needs_root
+@pytest.mark.engine  # it installs mmdebstrap where that is missing, as for an image
 def test_no_debian_mirror(monkeypatch, tmp_path):
     """Its own words, and what else can be done."""
     monkeypatch.setattr(mmdebstrap, "sources", lambda suite: [f"deb copy:/nonexistent {suite} main"])

@@ -32,7 +32,7 @@ fi
 
 @pytest.fixture(autouse=True)
 def forget():
-    """Ask anew in each test, as a new kernel does."""
+    """Ask again in each test, as a new kernel does."""
     fixes._newest.cache_clear()
     yield
     fixes._newest.cache_clear()

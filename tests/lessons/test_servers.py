@@ -32,30 +32,27 @@ def test_a_server(client, machine, capsys):
     assert status == 0 and "Err" not in said and "W:" not in said
 
 
-def test_limits_and_end(client, machine):
+def test_limits_and_end(client, machine, own):
     """It is labelled, limited and has an end; so have the network, the volume and the registry."""
     settings = machine.attrs["HostConfig"]
     assert settings["Memory"] == 1024**3 and settings["PidsLimit"] == 1024 and not settings["Privileged"]
-    mine = {"label": f"org.docker-course.notebook={machine.labels['org.docker-course.notebook']}"}
-    assert len(client.containers.list(filters=mine)) == 2
-    assert len(client.networks.list(filters=mine)) == 1
-    assert machine.attrs["Mounts"] and client.volumes.list(filters=mine)
-    assert not [tag for image in client.images.list() for tag in image.tags if "library/hello-world" in tag]
+    containers = client.containers.list(filters=own)
+    assert len(containers) == 2
+    assert len(client.networks.list(filters=own)) == 1
+    assert machine.attrs["Mounts"] and client.volumes.list(filters=own)
+    [port] = [one.ports["5000/tcp"][0]["HostPort"] for one in containers if one.ports.get("5000/tcp")]
+    assert client.api.images(f"127.0.0.1:{port}/library/hello-world") == []
 
 
-def test_cleanup_leaves_nothing(client, capsys):
+def test_cleanup_leaves_nothing(client, own):
     """Containers, networks and volumes, the anonymous one of the registry too."""
-
-    def inventory():
-        return [
-            {thing.id for thing in things}
-            for things in (client.containers.list(all=True), client.networks.list(), client.volumes.list())
-        ]
-
-    before = inventory()
     server(client)
+    mounts = [mount for container in client.containers.list(filters=own) for mount in container.attrs["Mounts"]]
+    volumes = {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
+    assert len(volumes) == 2
     cleanup(client)
-    assert inventory() == before
+    assert client.containers.list(all=True, filters=own) == [] and client.networks.list(filters=own) == []
+    assert volumes & {volume.name for volume in client.volumes.list()} == set()
 
 
 def test_a_machine_that_does_not_come_up(client, base):

@@ -1,0 +1,129 @@
+"""Images from a real registry, with and without a password; a silent bootstrap would fail these."""
+
+import io
+import secrets
+
+import apart
+import bcrypt
+import pytest
+from samples import file_in, import_tiny, tar
+from tqdm import tqdm
+
+from helpers import base_image, run, url
+from helpers.errors import CourseError
+from helpers.images import bases
+
+
+@pytest.fixture
+def registry(client):
+    """Return a function that starts a registry on a free port of 127.0.0.1 and returns its address."""
+
+    def start(user=None, password=None):
+        settings, archive = {}, None
+        if user:
+            settings = {
+                "REGISTRY_AUTH": "htpasswd",
+                "REGISTRY_AUTH_HTPASSWD_REALM": "test",
+                "REGISTRY_AUTH_HTPASSWD_PATH": "/etc/docker/registry/htpasswd",
+            }
+            archive = tar(
+                {"htpasswd": f"{user}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n".encode()}
+            )
+        container = run(
+            client, base_image(client, "registry:2"), detach=True, ports={"5000/tcp": None}, environment=settings
+        )
+        if archive:
+            container.put_archive("/etc/docker/registry", archive)
+        return url(container, 5000).removeprefix("http://")
+
+    return start
+
+
+@pytest.fixture
+def login(client):
+    """Return a function that logs in to a registry; in the end, the engine's client has forgotten the passwords."""
+    addresses = []
+
+    def logged_in(address, user, password):
+        addresses.append(address)
+        client.login(user, password, registry=address)
+
+    yield logged_in
+    for address in addresses:
+        client.api._auth_configs["auths"].pop(address, None)
+
+
+def push(client, name):
+    """Push, then forget the local name."""
+    events = list(client.images.push(name, stream=True, decode=True))
+    assert not [event for event in events if "error" in event], events
+    client.images.remove(name)
+
+
+def test_without_password(client, registry, own_tag, capsys):
+    """An image that no recipe makes comes from the registry, and only its course name stays."""
+    name = f"{registry()}/{own_tag.removeprefix('course/')}:1"
+    content = import_tiny(client, name.removesuffix(":1"))
+    push(client, name)
+    image = base_image(client, name)
+    assert file_in(client, image, "/only-here") == content
+    assert image.tags == [f"{own_tag}:1"]
+    assert f"pulled as {name}" in capsys.readouterr().out
+    base_image(client, name)
+    assert "here already" in capsys.readouterr().out
+
+
+def test_with_password(client, registry, login, own_tag):
+    """Refused without a login, with one sentence each; given after it."""
+    password = secrets.token_urlsafe()
+    address = registry("learner", password)
+    name = f"{address}/{own_tag.removeprefix('course/')}:1"
+    content = import_tiny(client, name.removesuffix(":1"))
+    login(address, "learner", password)
+    push(client, name)
+    del client.api._auth_configs["auths"][address]
+    with pytest.raises(CourseError) as caught:
+        base_image(client, name)
+    assert f"docker pull {name}" in str(caught.value) and "auth" in str(caught.value)
+    login(address, "learner", password)
+    image = base_image(client, name)
+    assert file_in(client, image, "/only-here") == content
+
+
+def test_wrong_name(client, registry):
+    """A registry that answers and has no such image."""
+    with pytest.raises(CourseError) as caught:
+        base_image(client, f"{registry()}/tests/nothing:1")
+    assert "not found" in str(caught.value) or "unknown" in str(caught.value)
+    assert "next:" in str(caught.value)
+
+
+def test_progress_counts_bytes_and_layers(client, registry, monkeypatch):
+    """The bar ends at all bytes of all layers."""
+    name = f"{registry()}/tests/bar:1"
+    import_tiny(client, name.removesuffix(":1"))
+    push(client, name)
+    bars = []
+
+    def remembered(**options):
+        bars.append(tqdm(**options, file=io.StringIO()))
+        return bars[0]
+
+    monkeypatch.setattr(bases, "progress", remembered)
+    bases.pull(client, name)
+    client.images.remove(name)
+    assert 0 < bars[0].total <= 250_000 and bars[0].n == bars[0].total
+    assert "1 of 1 layers" in str(bars[0].postfix)
+
+
+@apart.needs_root
+def test_debian_from_a_mirror_on_an_empty_engine(client, registry, state_home, capsys):
+    """Where a registry answers, Debian itself comes from there, although a recipe could make it."""
+    address = registry()
+    content = import_tiny(client, f"{address}/library/debian", "bookworm-slim")
+    push(client, f"{address}/library/debian:bookworm-slim")
+    with apart.empty_engine(state_home, {"registry-mirrors": [f"http://{address}"]}) as other:
+        image = base_image(other, "debian:bookworm-slim")
+        assert file_in(other, image, "/only-here") == content
+        assert [tag for image in other.images.list() for tag in image.tags] == ["course/debian:bookworm-slim"]
+    assert "pulled as debian:bookworm-slim" in capsys.readouterr().out

@@ -23,6 +23,7 @@ TESTS = Path(__file__).parent
 MARKERS = {
     "engine": "needs a Docker Engine, or starts one: set by itself for the fixtures in ENGINE_FIXTURES and notebooks",
     "machine": "is about the course's virtual machine: set by itself in tests/machines",
+    "slow": "needs no engine, but some seconds for processes of pip, pytest or Jupyter: left out by test --quick",
     "browser": "opens JupyterLab in a browser: set by itself in tests/browser",
 }
 ENGINE_FIXTURES = {"client", "state_home", "state_homes"}

@@ -16,7 +16,7 @@ from helpers.host.memory import free_memory
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PYTEST = (sys.executable, "-m", "pytest")
 RUFF = (sys.executable, "-m", "ruff")
-WITHOUT_ENGINE = "not engine and not machine and not browser"
+WITHOUT_ENGINE = "not engine and not slow and not machine and not browser"
 MAIN = "not machine and not browser"
 TWO_PROCESSES_BYTES = 4e9  # of memory: two kernels, and what notebook 01 starts
 

@@ -100,6 +100,7 @@ def test_run_writes_copies_and_pages(client, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00_start_here.html", "00_start_here.ipynb"]
 
 
+@pytest.mark.slow
 def test_run_of_an_unknown_notebook_names_those_that_there_are(tmp_path):
     """A misspelt name is no success."""
     done = typed("run", "--output", str(tmp_path), "no_such_notebook")
@@ -127,7 +128,7 @@ def test_extra_arguments_where_none_are_taken():
     assert done.returncode == 2 and "only lab and test" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["lab", "test", "run"])
+@pytest.mark.parametrize("command", ["lab", "test", pytest.param("run", marks=pytest.mark.slow)])
 def test_no_engine_is_one_message(command):
     """Without an engine, a command says what was tried, and there is no traceback."""
     done = typed(command, COURSE_ENGINE="running", DOCKER_HOST="tcp://127.0.0.1:9")

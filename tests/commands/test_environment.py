@@ -52,6 +52,7 @@ def helpers(clone, *arguments, **changes):
     )
 
 
+@pytest.mark.slow
 def test_interrupted_then_made_then_quick_then_offline_then_moved(clone):
     """Each command goes on from what the one before left, and says what it does; files of others in .venv stay."""
     process = subprocess.Popen(

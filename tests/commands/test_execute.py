@@ -52,6 +52,7 @@ def test_names_as_people_type_them(notebooks, name):
     assert execute.prepare(names=[name], output=notebooks / "out") == [notebooks / "01_good.ipynb"]
 
 
+@pytest.mark.slow
 def test_one_by_its_name(notebooks):
     """It is executed, and no other."""
     assert execute.execute(names=["01"], output=notebooks / "out") == []

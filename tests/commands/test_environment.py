@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import tomllib
 from pathlib import Path
 
 import apart
@@ -90,13 +89,6 @@ def test_interrupted_then_made_then_quick_then_offline_then_moved(clone):
     shown = subprocess.run(look, cwd=moved.parent, env=variables(moved), capture_output=True, text=True)
     assert shown.stdout.strip() == str(moved / "helpers" / "__init__.py"), shown.stderr
     assert own.read_text() == "years of work"
-
-
-def test_the_package_is_whole():
-    """What setuptools would install are all folders of the package: a room that is not listed would be left out."""
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    there = {path.parent.relative_to(ROOT) for path in (ROOT / "helpers").rglob("__init__.py")}
-    assert sorted(listed) == sorted(".".join(path.parts) for path in there)
 
 
 def test_the_active_environment_is_used_when_it_has_everything():

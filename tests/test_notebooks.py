@@ -227,7 +227,7 @@ def notebook_of(source):
     return json.dumps({"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
 
 
-@pytest.mark.slow
+@pytest.mark.engine  # held while nbval runs
 @pytest.mark.parametrize(
     ("where", "arguments", "closing"),
     [("notebooks", [], "1 failed, 1 passed"), (".", ["notebooks/b.ipynb"], "1 failed in")],

@@ -52,10 +52,11 @@ def _execute_one(path, output):
     except nbformat.reader.NotJSONError as error:
         return f"{path.name}: it cannot be read: {error}; next: git checkout notebooks/{path.name}"
     failure = _run(notebook, path)
+    page = _page(notebook, path.stem) if output else ""  # with the quiz, which a stored notebook leaves out
     _tidy(notebook)
     if output:
         nbformat.write(notebook, Path(output) / path.name)
-        (Path(output) / f"{path.stem}.html").write_text(_page(notebook, path.stem), encoding="utf-8")
+        (Path(output) / f"{path.stem}.html").write_text(page, encoding="utf-8")
     elif not failure:
         nbformat.write(notebook, path)
     return failure

@@ -272,7 +272,7 @@ def mutations(evidence):
         yield {kind: [value for of, value in seen if of == kind] for kind in ("holds", "fails")}
 
 
-@pytest.mark.slow
+@pytest.mark.engine  # held while nbval runs
 def test_false_evidence_fails_in_nbval(tmp_path):
     """For each claim of the course, each observation made false, alone, makes nbval fail on that cell; none passes."""
     for name in ("tests/nbval_settings.py", "tests/sanitize.cfg", "notebooks/conftest.py"):

@@ -29,7 +29,7 @@ from helpers.host.network import proxies
 from helpers.images.build import remember
 from helpers.images.contents import files_of_layers
 from helpers.images.layers import size
-from helpers.lessons.draw import human
+from helpers.lessons.table import human
 
 WIDE = ipywidgets.Layout(width="98%", max_width="900px")
 WATCHED = {}  # by container, the place where it is shown

@@ -46,11 +46,11 @@ _HOMES = {
     "check": "lessons.checks",
     "exercises": "lessons.checks",
     "quiz": "lessons.quizzes",
-    "playground": "lessons.widgets",
-    "explore_layers": "lessons.widgets",
-    "explore_entrypoint": "lessons.widgets",
-    "explore_ports": "lessons.widgets",
-    "watch": "lessons.widgets",
+    "playground": "lessons.widgets.playground",
+    "explore_layers": "lessons.widgets.layers",
+    "explore_entrypoint": "lessons.widgets.entrypoint",
+    "explore_ports": "lessons.widgets.ports",
+    "watch": "lessons.widgets.watch",
     "cleanup": "engine.cleaning",
 }
 

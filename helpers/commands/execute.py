@@ -14,6 +14,7 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
 from helpers.errors import CourseError
+from helpers.lessons.quizzes import without_scripts
 from helpers.progress import progress
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -139,5 +140,8 @@ def _tidy(notebook):
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        for output in cell.get("outputs", ()):  # a widget whose kernel is gone; its sentence in text/plain stays
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = without_scripts(cell.outputs)
+        for output in cell.outputs:  # a widget whose kernel is gone; its sentence in text/plain stays
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)

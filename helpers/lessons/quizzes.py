@@ -1,11 +1,13 @@
 """Questions with answers to choose from, shown by jupyterquiz."""
 
+import copy
 from pathlib import Path
 
 from helpers import state
 from helpers.errors import CourseError
 
 QUESTIONS = Path(__file__).parents[2] / "notebooks" / "quiz"
+STORED_LINE = "Questions. Run this cell to answer them."
 
 
 def quiz(name=None):
@@ -26,14 +28,38 @@ def quiz(name=None):
     from IPython.utils.capture import capture_output
     from jupyterquiz import display_quiz
 
-    name = name or state.notebook().removeprefix("test-")
-    there = sorted(path.stem for path in QUESTIONS.glob("*.json"))
-    found = [stem for stem in there if name.startswith(stem)]  # a copy's name goes on with -Copy1
-    if not found:
-        remedy = f"quiz(NAME), such as quiz({there[0]!r}); there are {', '.join(there)}"
-        raise CourseError(f"looking for questions of {name}", "there are none", remedy)
+    path = _questions(name or state.notebook().removeprefix("test-"))
     with capture_output() as shown:
-        display_quiz(str(QUESTIONS / f"{found[0]}.json"))
+        display_quiz(str(path))
     for output in shown.outputs:
         data = {kind: text.replace("MathJax", "NoMathJax") for kind, text in output.data.items()}
-        display({**data, "text/plain": "Questions. Run this cell to answer them."}, raw=True)
+        display({**data, "text/plain": STORED_LINE}, raw=True)
+
+
+def _questions(name):
+    paths = sorted(QUESTIONS.glob("*.json"))
+    found = [path for path in paths if name.startswith(path.stem)]  # a copy's name goes on with -Copy1
+    if not found:
+        remedy = f"quiz(NAME), such as quiz({paths[0].stem!r}); there are {', '.join(path.stem for path in paths)}"
+        raise CourseError(f"looking for questions of {name}", "there are none", remedy)
+    return found[0]
+
+
+def without_scripts(outputs):
+    """
+    Return a cell's outputs with one line in place of a quiz: its page and its script take 40 kB in a notebook.
+
+    Example::
+
+        cell.outputs = without_scripts(cell.outputs)
+    """
+    kept, line_is_there = [], False
+    for output in outputs:
+        if output.get("data", {}).get("text/plain") != STORED_LINE:
+            kept.append(output)
+        elif not line_is_there:
+            line = copy.copy(output)
+            line["data"] = {"text/plain": STORED_LINE}
+            kept.append(line)
+            line_is_there = True
+    return kept

@@ -5,10 +5,8 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -52,48 +50,66 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def lab(client, tmp_path_factory):
     """Start JupyterLab on copies of the notebooks; return its address and folder."""
-    from helpers import engine
+    from helpers.host.network import free_port
+    from helpers.waiting import until
 
     room = tmp_path_factory.mktemp("lab")
+    _copy_notebooks(room)
+    _write_settings(room)
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with (room / "lab.log").open("w") as log:
+        process = subprocess.Popen(_lab_command(room, port), env=_lab_variables(room), stdout=log, stderr=log)
+    until(lambda: _answers(f"{address}/api") or process.poll() is not None, seconds=60, pause=0.1)
+    if not _answers(f"{address}/api"):
+        process.kill()
+        pytest.fail((room / "lab.log").read_text())
+    yield address, room / "notebooks"
+    process.terminate()
+    process.wait(30)
+
+
+def _copy_notebooks(room):
+    """Copy the notebooks, each under a second name, too: a learner's own objects have the name without "test-"."""
     shutil.copytree(ROOT / "notebooks", room / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     (room / "helpers").symlink_to(ROOT / "helpers")  # notebook 08 shows a file of it
     for path in list((room / "notebooks").glob("*.ipynb")):
-        shutil.copy(path, path.with_name(f"test-{path.name}"))  # a learner's own objects have the name without "test-"
+        shutil.copy(path, path.with_name(f"test-{path.name}"))
+
+
+def _write_settings(room):
     for name, values in SETTINGS.items():
         file = room / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
+
+
+def _lab_command(room, port):
+    return [
+        sys.executable, "-m", "jupyter", "lab", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={room}",
+        "--allow-root",
+    ]  # fmt: skip
+
+
+def _lab_variables(room):
+    from helpers import engine
+
+    return {
         **os.environ,
         **engine.variables(engine.find()[1]),
         "JUPYTERLAB_SETTINGS_DIR": str(room / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(room / "workspaces"),
         "JUPYTER_RUNTIME_DIR": str(room / "runtime"),
     }
-    command = [
-        sys.executable, "-m", "jupyter", "lab", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0",
-        f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={room}",
-        "--allow-root",
-    ]  # fmt: skip
-    with (room / "lab.log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/api", timeout=5)
-            break
-        except OSError:
-            if time.monotonic() > deadline or process.poll() is not None:
-                process.kill()
-                pytest.fail((room / "lab.log").read_text())
-            time.sleep(0.1)
-    yield address, room / "notebooks"
-    process.terminate()
-    process.wait(30)
+
+
+def _answers(address):
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")  # the loop that Playwright keeps running would be in the way of other tests

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from accessibility import serious
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 CODE = "jupyterapp.shell.currentWidget.content.widgets.filter(cell => cell.model.type === 'code')"
@@ -12,8 +13,6 @@ OUTPUTS = f"""() => {CODE}.map(cell => ({{
     meant: (cell.model.getMetadata('tags') || []).includes('raises-exception'),
     error: cell.model.outputs.toJSON().find(output => output.output_type === 'error')?.ename ?? null,
 }}))"""
-OURS = [".jp-RenderedMarkdown", ".jp-OutputArea-output"]  # what the course makes, without JupyterLab itself
-HEIGHT = "() => document.querySelector('.jp-WindowedPanel-inner, .jp-Notebook').scrollHeight"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -26,16 +25,3 @@ def test_it_runs_from_top_to_bottom(path, notebook, picture):
     assert serious(page) == []
     page.set_viewport_size({"width": 1280, "height": 720})
     picture(f"{path.stem}-end")
-
-
-def serious(page):
-    """Return what axe finds serious in what we make, one line a finding."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    rules = {"resultTypes": ["violations"]}
-    found = Axe().run(page, context={"include": [[one] for one in OURS]}, options=rules).response["violations"]
-    return [
-        f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]

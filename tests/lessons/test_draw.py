@@ -5,7 +5,7 @@ import pytest
 
 from helpers import plot_bars, plot_density, plot_layers, plot_lines, plot_timeline, table
 from helpers.errors import CourseError
-from helpers.lessons.draw import human
+from helpers.lessons.table import human
 
 ROWS = [{"name": "single", "bytes": 1_120_000_000}, {"name": "two stages", "bytes": 1_860_000}]
 LAYERS = {

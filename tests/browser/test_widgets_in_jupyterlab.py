@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from test_in_jupyterlab import serious
+from accessibility import serious
 
 SETUP = """from helpers import *
 client = connect()

@@ -1,81 +1,18 @@
-"""Tables and plots from rows; it knows no engine and no image."""
+"""Plots of rows; they know no engine and no image."""
 
 import html
 import textwrap
+from functools import partial
 from statistics import mean
 
 import matplotlib.pyplot as plt
 from IPython.core.pylabtools import print_figure
 from matplotlib.ticker import FuncFormatter
 
-from helpers.errors import CourseError
+from helpers.lessons.table import cell_text, checked_rows, human
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")  # Okabe and Ito
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++", "--")
-
-
-def human(count):
-    """
-    Return bytes as people read them, with decimal units, as docker prints them.
-
-    Example::
-
-        human(1_890_000)  # '1.89 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5 or unit == "GB":
-            return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
-        count /= 1000
-
-
-def table(rows, columns=None):
-    """
-    Print rows as aligned text; columns whose name ends in ``bytes`` or ``seconds`` get their units.
-
-    Raises:
-        CourseError: there are no rows, or no row has that column.
-
-    Example::
-
-        table(compare({"single": single, "multi": multi}), ["name", "bytes"])
-    """
-    columns = [columns] if isinstance(columns, str) else columns or list(_checked(rows)[0])
-    _checked(rows, *columns)
-    cells = [[_cell(column, row.get(column)) for column in columns] for row in rows]
-    titles = [column.replace("_bytes", "").replace("bytes", "size").replace("_", " ") for column in columns]
-    widths = [max(len(line[n]) for line in [titles, *cells]) for n in range(len(columns))]
-    right = [all(isinstance(row.get(column), int | float) for row in rows) for column in columns]
-    for line in [titles, ["-" * width for width in widths], *cells]:
-        aligned = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
-        print("  ".join(aligned).rstrip())
-
-
-def _checked(rows, *columns):
-    """Return the rows; raise CourseError where there are none, or where none has a column."""
-    if not rows:
-        remedy = "measure first; compare({'name': image}), for one, makes a row an image"
-        raise CourseError("showing rows", "there are none", remedy)
-    if not isinstance(rows, dict) and not all(isinstance(row, dict) for row in rows):
-        said = "rows are a list of dicts, such as [{'name': 'a', 'bytes': 1}]"
-        raise CourseError("showing rows", said, "build them so, one dict a row")
-    for column in columns:
-        if not any(column in row for row in rows):
-            has = ", ".join(rows[0])
-            remedy = f"there are: {has}" + ("; compare(..., compressed=True) adds it" if "compressed" in column else "")
-            raise CourseError(f"showing the column {column!r}", "no row has it", remedy)
-    return rows
-
-
-def _cell(column, value):
-    if value is None:
-        return "-"
-    if isinstance(value, list | tuple | set):
-        return " ".join(map(str, value)) or "none"
-    if column.endswith("bytes"):
-        return human(value)
-    if column.endswith("seconds"):
-        return f"{value:.2f} s"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def plot_bars(rows, column="bytes", title="", log=False, note=""):
@@ -91,49 +28,48 @@ def plot_bars(rows, column="bytes", title="", log=False, note=""):
 
         ax = plot_bars(compare(images), "bytes", title="Size on disk", log=True, note="one build, this engine")
     """
-    _checked(rows, "name", column)
-    rows = sorted((row for row in rows if row.get(column) is not None), key=_published)
+    checked_rows(rows, "name", column)
+    rows = sorted((row for row in rows if row.get(column) is not None), key=_is_published)
     names, values = [row["name"] for row in rows], [row[column] for row in rows]
-    places = [n + 0.4 * _published(row) for n, row in enumerate(rows)]
+    places = [n + 0.4 * _is_published(row) for n, row in enumerate(rows)]
     ends = [max(row[column], row.get(f"most_{column}") or 0) for row in rows]
     largest = max(values)
     step = 0.76 if any(row.get("how") for row in rows) else 0.5  # as large where it was measured as where recorded
     figure, ax = plt.subplots(figsize=(8, 1.8 + step * places[-1]), layout="constrained")
-    left = _limits(ax, values, max(ends), log)
+    left = _set_value_limits(ax, values, max(ends), log)
     for row, place, end in zip(rows, places, ends, strict=True):
-        ax.barh(place, row[column], height=0.6, label=row["name"], **_look(row))
+        ax.barh(place, row[column], height=0.6, label=row["name"], **_bar_style(row))
         if f"most_{column}" in row:
             ax.plot([row[f"least_{column}"], end], [place, place], color="black", marker="|", linewidth=1)
         place_of_words = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        ax.annotate(_words(row, column, largest), (max(end, left), place), **place_of_words)
-    ax.set_yticks(places, [_tick(row) for row in rows])
+        ax.annotate(_bar_label(row, column, largest), (max(end, left), place), **place_of_words)
+    ax.set_yticks(places, [_tick_label(row) for row in rows])
     ax.set_ylim(places[-1] + 0.5, -0.5)
-    if apart := [place for row, place in zip(rows, places, strict=True) if _published(row) and place > 1]:
+    if apart := [place for row, place in zip(rows, places, strict=True) if _is_published(row) and place > 1]:
         ax.axhline(apart[0] - 0.7, color="#999999", linestyle=":")
-    _axis(ax, column, log)
-    _finish(
-        figure, ax, title, note, f"Bar chart, {_measure(column)}. {title}. Bars from top to bottom: {', '.join(names)}."
-    )
+    _label_x_axis(ax, column, log)
+    words = f"Bar chart, {_unit(column)}. {title}. Bars from top to bottom: {', '.join(names)}."
+    _finish_figure(figure, ax, title, note, words)
     return ax
 
 
-def _published(row):
+def _is_published(row):
     return row.get("how") == "published"
 
 
-def _look(row):
+def _bar_style(row):
     """Return how a bar looks: one that was not measured here is an empty frame with a pattern."""
-    if _published(row):
+    if _is_published(row):
         return {"color": "white", "edgecolor": "#666666", "hatch": "//"}
     return {"color": COLOURS[0]}
 
 
-def _tick(row):
+def _tick_label(row):
     """Return a row's name, with how it came about below, on three lines at most."""
     return "\n".join([row["name"], *textwrap.wrap(row.get("how") or "", 34, max_lines=3)])
 
 
-def _limits(ax, values, most, log):
+def _set_value_limits(ax, values, most, log):
     """Set the limits of the values' axis, with room for the words beside the longest bar; return the lower one."""
     if not log:
         ax.set_xlim(0, most * 1.4 or 1)
@@ -144,14 +80,14 @@ def _limits(ax, values, most, log):
     return left
 
 
-def _words(row, column, largest):
+def _bar_label(row, column, largest):
     """Return what stands at the end of a bar: its value; where it was measured, also how it compares."""
-    if _published(row):
-        return f"{row[column]:.3g} s" if column.endswith("seconds") else _cell(column, row[column])
-    return _cell(column, row[column]) + _ratio(column, largest, row[column])
+    if _is_published(row):
+        return f"{row[column]:.3g} s" if column.endswith("seconds") else cell_text(column, row[column])
+    return cell_text(column, row[column]) + _ratio_to_largest(column, largest, row[column])
 
 
-def _ratio(column, largest, value):
+def _ratio_to_largest(column, largest, value):
     if value in (0, largest) or not column.endswith(("bytes", "seconds")):
         return ""
     ratio = largest / value
@@ -169,25 +105,23 @@ def plot_layers(images, title="", note="", smallest=0.02):
 
         ax = plot_layers({"single": layers(single), "multi": layers(multi)})
     """
-    largest = max(sum(row["bytes"] for row in rows) for rows in _checked(images).values())
+    largest = max(sum(row["bytes"] for row in rows) for rows in checked_rows(images).values())
     figure, ax = plt.subplots(figsize=(8, 2 + 0.7 * len(images)), layout="constrained")
-    styles = {}
+    styles = {}  # by instruction, the number of its colour and its pattern
     for name, rows in images.items():
         left = 0
-        for instruction, count in _stack(rows, smallest * largest):
+        for instruction, count in _visible_layers(rows, smallest * largest):
+            label = None if instruction in styles else instruction  # once in the legend
             n = styles.setdefault(instruction, len(styles))
-            label = instruction if list(styles).index(instruction) == n and not _drawn(ax, instruction) else None
-            ax.barh(
-                name, count, left=left, height=0.55, label=label, edgecolor="black", linewidth=0.6,
-                color=COLOURS[n % len(COLOURS)], hatch=HATCHES[n % len(HATCHES)],
-            )  # fmt: skip
+            ax.barh(name, count, left=left, height=0.55, label=label, **_segment_style(n))
             left += count
         ax.text(left, name, f"  {human(left)}", va="center")
     ax.invert_yaxis()
     ax.set_xlim(0, largest * 1.2)
-    _axis(ax, "bytes", log=False)
+    _label_x_axis(ax, "bytes", log=False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.25), frameon=False, fontsize="small")
-    _finish(figure, ax, title, note, f"Stacked bars, one an image, in bytes. {title}. Images: {', '.join(images)}.")
+    words = f"Stacked bars, one an image, in bytes. {title}. Images: {', '.join(images)}."
+    _finish_figure(figure, ax, title, note, words)
     return ax
 
 
@@ -201,24 +135,24 @@ def plot_lines(rows, x, y, title="", note="", limit=None):
 
         ax = plot_lines(rows, "seconds", "bytes", title="Memory", limit=64 * 2**20)
     """
-    _checked(rows, "name", x, y)
+    checked_rows(rows, "name", x, y)
     figure, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
     names = list(dict.fromkeys(row["name"] for row in rows))
     for n, name in enumerate(names):
         points = [(row[x], row[y]) for row in rows if row["name"] == name]
         ax.plot(*zip(*points, strict=True), color=COLOURS[n], marker="os^Dv"[n % 5], label=name)
     if limit is not None:
-        ax.axhline(limit, color="black", linestyle="--", label=f"limit: {_cell(y, limit)}")
-    ax.set_ylabel(_measure(y))
+        ax.axhline(limit, color="black", linestyle="--", label=f"limit: {cell_text(y, limit)}")
+    ax.set_ylabel(_unit(y))
     ax.set_ylim(bottom=0)
     ax.margins(y=0.15)
     if y.endswith("bytes"):
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: human(value)))
-    _axis(ax, x, log=False)
+        ax.yaxis.set_major_formatter(FuncFormatter(_bytes_text))
+    _label_x_axis(ax, x, log=False)
     if len(ax.lines) > 1:
         ax.legend(frameon=False, fontsize="small")
-    words = f"Line chart, {_measure(y)} over {_measure(x)}. {title}. Lines: {', '.join(names)}."
-    _finish(figure, ax, title, note, words)
+    words = f"Line chart, {_unit(y)} over {_unit(x)}. {title}. Lines: {', '.join(names)}."
+    _finish_figure(figure, ax, title, note, words)
     return ax
 
 
@@ -233,32 +167,37 @@ def plot_density(rows, title="", note=""):
 
         ax = plot_density(measure_container(client, image, instances=(1, 2)) + measure_vm(instances=(1, 2)))
     """
-    _checked(rows, "name", "instances", "bytes", "each_bytes")
+    checked_rows(rows, "name", "instances", "bytes", "each_bytes")
     figure, ax = plt.subplots(figsize=(8, 4.2), layout="constrained")
     names, counts = list(dict.fromkeys(row["name"] for row in rows)), sorted({row["instances"] for row in rows})
     for n, name in enumerate(names):
-        own = [row for row in rows if row["name"] == name]
-        measured, values, each = [row["instances"] for row in own], [row["bytes"] for row in own], own[0]["each_bytes"]
-        fitted = [mean(values) + each * (count - mean(measured)) for count in counts]
-        ax.plot(counts, fitted, color=COLOURS[n], linestyle="--", linewidth=1)
-        label, marker = f"{name}: {human(each)} for one more", "os^"[n % 3]
-        ax.plot(measured, values, color=COLOURS[n], marker=marker, linestyle="", label=label)
-        if "keeper_bytes" in own[0]:
-            ax.fill_between(
-                measured, values, [row["bytes"] - row["keeper_bytes"] for row in own], facecolor="none", linewidth=0.5,
-                edgecolor=COLOURS[n], hatch=("//", "\\\\", "..")[n % 3],
-                label=f"of this, {own[0]['keeper']}: {human(own[0]['keeper_each_bytes'])}",
-            )  # fmt: skip
+        _draw_instances(ax, n, [row for row in rows if row["name"] == name], counts)
     ax.set_xticks(counts)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("bytes")
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: human(value)))
-    _axis(ax, "instances", log=False)
-    hows = [f"{row['name']}: {row['how']}" for row in {row["name"]: row for row in rows}.values() if row.get("how")]
+    ax.yaxis.set_major_formatter(FuncFormatter(_bytes_text))
+    _label_x_axis(ax, "instances", log=False)
+    last_rows = {row["name"]: row for row in rows}.values()
+    hows = [f"{row['name']}: {row['how']}" for row in last_rows if row.get("how")]
     ax.legend(frameon=False, fontsize="small", title="\n".join(hows) or None, title_fontsize="small", alignment="left")
     words = f"Line chart, bytes over instances. {title}. Lines: {', '.join(names)}."
-    _finish(figure, ax, title, note, words)
+    _finish_figure(figure, ax, title, note, words)
     return ax
+
+
+def _draw_instances(ax, n, rows, counts):
+    """Draw one name's rows: marks, the line fitted to them for all counts, and a band where a part is the keeper's."""
+    name, each, colour = rows[0]["name"], rows[0]["each_bytes"], COLOURS[n]
+    measured, values = [row["instances"] for row in rows], [row["bytes"] for row in rows]
+    fitted = [mean(values) + each * (count - mean(measured)) for count in counts]
+    ax.plot(counts, fitted, color=colour, linestyle="--", linewidth=1)
+    label, marker = f"{name}: {human(each)} for one more", "os^"[n % 3]
+    ax.plot(measured, values, color=colour, marker=marker, linestyle="", label=label)
+    if "keeper_bytes" in rows[0]:
+        label = f"of this, {rows[0]['keeper']}: {human(rows[0]['keeper_each_bytes'])}"
+        without = [row["bytes"] - row["keeper_bytes"] for row in rows]
+        look = {"facecolor": "none", "linewidth": 0.5, "edgecolor": colour, "hatch": ("//", "\\\\", "..")[n % 3]}
+        ax.fill_between(measured, values, without, label=label, **look)
 
 
 def plot_timeline(rows, title="", note=""):
@@ -271,7 +210,7 @@ def plot_timeline(rows, title="", note=""):
 
         ax = plot_timeline([{"name": "daemon", "state": "answers", "start_seconds": 0, "end_seconds": 2.5}])
     """
-    _checked(rows, "name", "state", "start_seconds", "end_seconds")
+    checked_rows(rows, "name", "state", "start_seconds", "end_seconds")
     lanes = list(dict.fromkeys(row["name"] for row in rows))
     states = list(dict.fromkeys(row["state"] for row in rows))
     figure, ax = plt.subplots(figsize=(8, 1.6 + 0.45 * len(lanes)), layout="constrained")
@@ -279,49 +218,59 @@ def plot_timeline(rows, title="", note=""):
         spans = [row for row in rows if row["state"] == state]
         ax.barh(
             [row["name"] for row in spans], [row["end_seconds"] - row["start_seconds"] for row in spans],
-            left=[row["start_seconds"] for row in spans], height=0.55, label=state, edgecolor="black", linewidth=0.6,
-            color=COLOURS[n % len(COLOURS)], hatch=HATCHES[n % len(HATCHES)],
+            left=[row["start_seconds"] for row in spans], height=0.55, label=state, **_segment_style(n),
         )  # fmt: skip
     ax.set_yticks(range(len(lanes)), lanes)
     ax.invert_yaxis()
-    _axis(ax, "seconds", log=False)
+    _label_x_axis(ax, "seconds", log=False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.3), ncols=4, frameon=False, fontsize="small")
     words = f"Timeline in seconds. {title}. Lanes: {', '.join(lanes)}. States: {', '.join(states)}."
-    _finish(figure, ax, title, note, words)
+    _finish_figure(figure, ax, title, note, words)
     return ax
 
 
-def _stack(rows, limit):
+def _segment_style(n):
+    """Return how the n-th kind of segment looks: it differs in colour and in pattern."""
+    return {
+        "color": COLOURS[n % len(COLOURS)], "hatch": HATCHES[n % len(HATCHES)], "edgecolor": "black", "linewidth": 0.6,
+    }  # fmt: skip
+
+
+def _visible_layers(rows, limit):
     """Return ``(instruction, bytes)`` for layers that can be seen, and the sum of the others."""
-    large = [(_short(row["instruction"]), row["bytes"]) for row in rows if row["bytes"] >= limit]
+    large = [(_shortened(row["instruction"]), row["bytes"]) for row in rows if row["bytes"] >= limit]
     small = sum(row["bytes"] for row in rows if row["bytes"] < limit)
     return [*large, ("smaller layers", small)] if small else large
 
 
-def _short(instruction):
+def _shortened(instruction):
     return instruction if len(instruction) <= 70 else instruction[:67] + "…"
 
 
-def _drawn(ax, instruction):
-    return instruction in ax.get_legend_handles_labels()[1]
-
-
-def _measure(column):
+def _unit(column):
     return next((unit for unit in ("seconds", "bytes") if column.endswith(unit)), column)
 
 
-def _axis(ax, column, log):
-    unit = _measure(column)
+def _bytes_text(value, _position):
+    return human(value)
+
+
+def _label_x_axis(ax, column, log):
+    unit = _unit(column)
     ax.set_xlabel(f"{unit}, logarithmic scale" if log else unit)
     if unit == "bytes":
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: human(value)))
+        ax.xaxis.set_major_formatter(FuncFormatter(_bytes_text))
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _finish(figure, ax, title, note, words):
+def _finish_figure(figure, ax, title, note, words):
     """Set the title and the note, and have a notebook show the figure with words for who cannot see it."""
     ax.set_title(title, loc="left")
     if note:
         figure.supxlabel(note, fontsize="small", color="#555555", x=0.01, ha="left")
     words = html.escape(f"{words} {note}".strip())
-    figure._repr_html_ = lambda: f'<img alt="{words}" src="data:image/png;base64,{print_figure(figure, base64=True)}">'
+    figure._repr_html_ = partial(_image_tag, figure, words)
+
+
+def _image_tag(figure, words):
+    return f'<img alt="{words}" src="data:image/png;base64,{print_figure(figure, base64=True)}">'

@@ -31,8 +31,7 @@ def build(
     own predefined arguments, which no layer keeps. SDK call: ``client.api.build``.
 
     Raises:
-        docker.errors.BuildError: the failing instruction, the tail of its log (``error.build_log`` has it all), and
-            what to do next.
+        docker.errors.BuildError: the failing instruction, the tail of its log (all: ``error.build_log``), what to do.
         CourseError: there is no such folder.
 
     Example::

@@ -161,7 +161,7 @@ def plot_density(rows, title="", note=""):
     Draw the memory of one, two and more instances of each ``name``, and return the ``Axes``.
 
     The rows are those of ``measure_container`` and ``measure_vm`` with ``instances``. A dashed line shows the fitted
-    cost of one more, ``each_bytes``, also beyond what was measured; a hatched band what of it is the keeper's.
+    cost of one more, ``each_bytes``, also beyond what was measured; a hatched band what of it is overhead.
 
     Example::
 
@@ -186,16 +186,16 @@ def plot_density(rows, title="", note=""):
 
 
 def _draw_instances(ax, n, rows, counts):
-    """Draw one name's rows: marks, the line fitted to them for all counts, and a band where a part is the keeper's."""
+    """Draw one name's rows: marks, the line fitted to them for all counts, and a band where a part is overhead."""
     name, each, colour = rows[0]["name"], rows[0]["each_bytes"], COLOURS[n]
     measured, values = [row["instances"] for row in rows], [row["bytes"] for row in rows]
     fitted = [mean(values) + each * (count - mean(measured)) for count in counts]
     ax.plot(counts, fitted, color=colour, linestyle="--", linewidth=1)
     label, marker = f"{name}: {human(each)} for one more", "os^"[n % 3]
     ax.plot(measured, values, color=colour, marker=marker, linestyle="", label=label)
-    if "keeper_bytes" in rows[0]:
-        label = f"of this, {rows[0]['keeper']}: {human(rows[0]['keeper_each_bytes'])}"
-        without = [row["bytes"] - row["keeper_bytes"] for row in rows]
+    if "overhead_bytes" in rows[0]:
+        label = f"of this, {rows[0]['overhead']}: {human(rows[0]['overhead_each_bytes'])}"
+        without = [row["bytes"] - row["overhead_bytes"] for row in rows]
         look = {"facecolor": "none", "linewidth": 0.5, "edgecolor": colour, "hatch": ("//", "\\\\", "..")[n % 3]}
         ax.fill_between(measured, values, without, label=label, **look)
 

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import docker
+from docker.models.images import Image
 
 from helpers import engine
 from helpers.containers.run import run
@@ -18,9 +19,7 @@ TOOLS_IMAGE = "course/debian:bookworm-slim"  # has perl, which reads /proc
 MEMORY_SCRIPT = Path(__file__).with_name("memory_of.pl")
 
 
-def measure_container(
-    client: docker.DockerClient, image: docker.models.images.Image, repeats: int = 5, instances=None
-) -> list[dict]:
+def measure_container(client: docker.DockerClient, image: Image, repeats: int = 5, instances=None) -> list[dict]:
     """
     Return what one more container of an image costs, which serves a page on the port that it exposes: one row.
 
@@ -28,16 +27,15 @@ def measure_container(
         name, how: ``container``, and what emulates the engine's machine where it is in the course's own.
         page: its answer.
         seconds, least_seconds, most_seconds: from the order to the first answer, median and extremes of ``repeats``.
-        memory_bytes, keeper_bytes: PSS of its processes, its keeper and the forwarder of its port; of the last two.
+        memory_bytes, overhead_bytes: PSS of its processes, its shim and the forwarder of its port; of the last two.
         image_bytes, instance_bytes: of its image; of what it has written.
         kernel, own_kernel: the release seen inside; whether it is another than the engine's.
 
     With ``instances``, such as ``(1, 2, 4, 8)``, a row for each number, for ``plot_density``. Keys: ``name``, ``how``,
-    ``instances``, ``bytes``, ``keeper_bytes``, ``keeper`` (its name), and the fitted costs of one more, ``each_bytes``
-    and ``keeper_each_bytes``.
+    ``instances``, ``bytes``, ``overhead_bytes``, ``overhead`` (whose it is), and the fitted costs of one more, ``each_bytes``
+    and ``overhead_each_bytes``.
 
-    Memory is read by a container that sees the engine's processes. SDK calls: ``client.containers.run``,
-    ``client.api.containers(size=True)``, ``client.info``, ``image.history``.
+    SDK calls: ``client.containers.run``, ``client.api.containers(size=True)``, ``client.info``, ``image.history``.
 
     Raises:
         CourseError: the image exposes no port, nothing answered, or this engine does not let its memory be read.
@@ -63,12 +61,12 @@ def measure_container(
 
 
 def _facts_of_container(client, image, container):
-    own, keeper = _memory_of_containers(client, [container])
+    own, overhead = _memory_of_containers(client, [container])
     listed = client.api.containers(filters={"id": container.id}, size=True)
     release = _tool(client, ["uname", "-r"]).strip()
     return {
-        "memory_bytes": own + keeper,
-        "keeper_bytes": keeper,
+        "memory_bytes": own + overhead,
+        "overhead_bytes": overhead,
         "image_bytes": size(image),
         "instance_bytes": listed[0].get("SizeRw") or 0,
         "kernel": release,
@@ -118,9 +116,9 @@ def _container_density(client, image, port, instances):
             while len(running) < count:
                 running.append(_start_container(client, image, port, stack)[0])
                 bar.update(1)
-            own, keeper = _memory_of_containers(client, running)
-            rows.append({"instances": count, "bytes": own + keeper, "keeper_bytes": keeper})
-    return density("container", _how_of(client), "its keeper and forwarder", rows)
+            own, overhead = _memory_of_containers(client, running)
+            rows.append({"instances": count, "bytes": own + overhead, "overhead_bytes": overhead})
+    return density("container", _how_of(client), "its shim and forwarder", rows)
 
 
 def _memory_of_containers(client, containers):
@@ -131,8 +129,8 @@ def _memory_of_containers(client, containers):
     addresses = [next(iter(network), {}).get("IPAddress", "") for network in networks]
     pids = [container.attrs["State"]["Pid"] for container in containers]
     arguments = [f"{pid}={address}" for pid, address in zip(pids, addresses, strict=True)]
-    own, keeper = _tool(client, ["perl", "-e", MEMORY_SCRIPT.read_text(), *arguments]).split()
-    return int(own), int(keeper)
+    own, overhead = _tool(client, ["perl", "-e", MEMORY_SCRIPT.read_text(), *arguments]).split()
+    return int(own), int(overhead)
 
 
 def _tool(client, command):

@@ -42,7 +42,7 @@ def measure_vm(memory: int = MEMORY_MB, repeats: int = 3, instances=None, disk: 
 
     Keys as of ``measure_container``, with these differences:
         how: the accelerator.
-        memory_bytes, keeper_bytes: PSS of its QEMU; what of that is not the guest's memory, but the emulator.
+        memory_bytes, overhead_bytes: PSS of its QEMU; what of that is not the guest's memory, but the emulator.
         snapshot_bytes: of its memory, and of what changed on its disk.
         resume_seconds: from the snapshot to the first answer.
         secret_in_snapshot: whether the file shows what only the guest's memory had.
@@ -178,7 +178,7 @@ def _facts_of_machine(machine, memory, stack):
     started = sum((machine_disk.folder() / name).stat().st_size for name in ("vmlinuz", "initrd"))
     return {
         "memory_bytes": total,
-        "keeper_bytes": total - guest,
+        "overhead_bytes": total - guest,
         "image_bytes": (int(whole) - int(not_needed)) * 1024 + started,
         "instance_bytes": _allocated(machine["disk"]),
         "disk": _format_below(machine["disk"]),
@@ -270,7 +270,7 @@ def _machine_density(how, base, disk, memory, instances, stack):
         time.sleep(SETTLE_SECONDS)
         taken = [_memory_of_machine(machine["process"].pid, memory) for machine in running]
         total, guest = (sum(column) for column in zip(*taken, strict=True))
-        rows.append({"instances": count, "bytes": total, "keeper_bytes": total - guest})
+        rows.append({"instances": count, "bytes": total, "overhead_bytes": total - guest})
     return density("virtual machine", how, "QEMU itself", rows)
 
 

@@ -5,7 +5,7 @@ sub text { open my $file, "<", "/proc/$_[0]" or return ""; local $/; return <$fi
 my @pids   = map { /(\d+)/ } glob "/proc/[0-9]*";
 my %parent = map { $_ => text("$_/stat") =~ /.*\) \S (\d+)/s ? $1 : 0 } @pids;
 my %words  = map { $_ => text("$_/cmdline") } @pids;
-my ($own, $keeper) = (0, 0);
+my ($own, $overhead) = (0, 0);
 
 sub pss {
     my $text = text("$_[0]/smaps_rollup");
@@ -21,8 +21,8 @@ for (@ARGV) {
         my $above = $pid;
         $above = $parent{$above} while $above and $above != $first;
         if ($above) { $own += pss($pid) }
-        elsif ($pid == $parent{$first} and $words{$pid} =~ /shim|conmon/) { $keeper += pss($pid) }
-        elsif ($address and $words{$pid} =~ /-container-ip\0\Q$address\E\0/) { $keeper += pss($pid) }
+        elsif ($pid == $parent{$first} and $words{$pid} =~ /shim|conmon/) { $overhead += pss($pid) }
+        elsif ($address and $words{$pid} =~ /-container-ip\0\Q$address\E\0/) { $overhead += pss($pid) }
     }
 }
-print "$own $keeper\n";
+print "$own $overhead\n";

@@ -33,10 +33,10 @@ def first_answer(address, over):
         time.sleep(0.01)
 
 
-def density(name, how, keeper, rows):
+def density(name, how, overhead, rows):
     """Return rows with what they have in common: the name, and what one more costs."""
-    common = {"name": name, "how": how, "keeper": keeper}
-    each = {f"{part}each_bytes": _slope(rows, f"{part}bytes") for part in ("", "keeper_")}
+    common = {"name": name, "how": how, "overhead": overhead}
+    each = {f"{part}each_bytes": _slope(rows, f"{part}bytes") for part in ("", "overhead_")}
     return [{**common, **row, **each} for row in rows]
 
 

@@ -20,10 +20,20 @@ from helpers.measure.rows import ACCELERATORS, _slope, first_answer
 
 ANSWER = Path(__file__).parents[2] / "notebooks" / "apps" / "answer"
 RECORD = json.loads(machines.RECORDED.read_text())
-ROW = {"name", "how", "page", "seconds", "least_seconds", "most_seconds", "memory_bytes", "keeper_bytes", "image_bytes"}
+ROW = {
+    "name",
+    "how",
+    "page",
+    "seconds",
+    "least_seconds",
+    "most_seconds",
+    "memory_bytes",
+    "overhead_bytes",
+    "image_bytes",
+}
 ROW |= {"instance_bytes", "kernel", "own_kernel"}
 OF_MACHINES = ROW | {"disk", "hypervisors", "snapshot_bytes", "resume_seconds", "secret_in_snapshot"}
-OF_NUMBERS = {"name", "how", "keeper", "instances", "bytes", "keeper_bytes", "each_bytes", "keeper_each_bytes"}
+OF_NUMBERS = {"name", "how", "overhead", "instances", "bytes", "overhead_bytes", "each_bytes", "overhead_each_bytes"}
 LISTENS = (  # as QEMU's monitor does, for one connection
     f"""{sys.executable} -c 'import socket; s = socket.socket(socket.AF_UNIX); s.bind("%s/monitor"); s.listen()
 c = s.accept()[0]; c.send(b"hello\\n"); c.recv(99); c.send(b"{{\\"return\\": 1}}\\n")'"""
@@ -80,7 +90,7 @@ def test_one_container(client, answer, own):
     [row] = measure_container(client, answer, repeats=2)
     assert row.keys() == ROW and row["page"] == "Here I am."
     assert 0 < row["least_seconds"] <= row["seconds"] <= row["most_seconds"] < waiting.FIRST_PAGE_SECONDS
-    assert 0 < row["keeper_bytes"] < row["memory_bytes"] < 50e6
+    assert 0 < row["overhead_bytes"] < row["memory_bytes"] < 50e6
     assert row["image_bytes"] > 1e6 and row["instance_bytes"] == 0
     assert row["kernel"] == client.info()["KernelVersion"] and row["own_kernel"] is False
     assert client.containers.list(all=True, filters=own) == []
@@ -97,7 +107,7 @@ def test_several_containers(client, answer):
 
 
 def test_memory_of_a_container_that_takes_some(client, base):
-    """What a program takes is counted, in its children too, and not as its keeper's."""
+    """What a program takes is counted, in its children too, and not as overhead."""
     code = '$x = "a" x 4e7; unless (fork) { $x .= "b" x 4e7 } sleep 600'
     container = run(client, base, ["perl", "-e", code], detach=True)
 
@@ -105,8 +115,8 @@ def test_memory_of_a_container_that_takes_some(client, base):
         taken = containers._memory_of_containers(client, [container])
         return taken[0] > 120e6 and taken
 
-    taken, keeper = waiting.until(large, ENOUGH_SECONDS)
-    assert taken < 300e6 and 0 < keeper < 30e6
+    taken, overhead = waiting.until(large, ENOUGH_SECONDS)
+    assert taken < 300e6 and 0 < overhead < 30e6
 
 
 def test_memory_of_a_container_that_has_ended(client, base):
@@ -140,7 +150,9 @@ def test_one_machine(capsys, left_behind):
     assert "measured here" in capsys.readouterr().out
     assert row.keys() == OF_MACHINES and row["page"] == "Here I am." and row["how"] in ACCELERATORS.values()
     assert 0 < row["resume_seconds"] < row["seconds"]
-    assert 0 < row["keeper_bytes"] < row["memory_bytes"] and row["memory_bytes"] - row["keeper_bytes"] <= 128 * 2**20
+    assert (
+        0 < row["overhead_bytes"] < row["memory_bytes"] and row["memory_bytes"] - row["overhead_bytes"] <= 128 * 2**20
+    )
     assert 30e6 < row["snapshot_bytes"] < 200e6 and 50e6 < row["image_bytes"] < 500e6
     assert row["own_kernel"] and row["secret_in_snapshot"] and row["disk"] == "qcow2"
     assert not {"hvf", "whpx"} & {*row["hypervisors"]} and row["hypervisors"]

@@ -220,8 +220,8 @@ def test_lines_differ_without_colour():
 
 
 DENSITY = [
-    {"name": name, "how": how, "keeper": "its keeper", "instances": n, "bytes": n * each + 1e6,
-     "keeper_bytes": n * each / 2, "each_bytes": each, "keeper_each_bytes": each / 2}
+    {"name": name, "how": how, "overhead": "its shim", "instances": n, "bytes": n * each + 1e6,
+     "overhead_bytes": n * each / 2, "each_bytes": each, "overhead_each_bytes": each / 2}
     for name, how, each, counts in (("container", "", 3e6, (1, 2, 4)), ("machine", "emulated (TCG)", 2e8, (1, 2)))
     for n in counts
 ]  # fmt: skip
@@ -236,7 +236,7 @@ def test_plot_density():
     assert list(fits[1].get_xdata()) == [1, 2, 4] and list(fits[1].get_ydata()) == pytest.approx([201e6, 401e6, 801e6])
     assert {line.get_linestyle() for line in fits} == {"--"} and len({line.get_marker() for line in marks}) == 2
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert legend[0] == "container: 3 MB for one more" and legend[3] == "of this, its keeper: 100 MB"
+    assert legend[0] == "container: 3 MB for one more" and legend[3] == "of this, its shim: 100 MB"
     assert ax.get_legend().get_title().get_text() == "machine: emulated (TCG)"
     assert len({band.get_hatch() for band in ax.collections}) == 2 and all_inside(ax)
 

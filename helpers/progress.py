@@ -27,6 +27,11 @@ def progress(total, desc, unit="step", delay=0, **tqdm_arguments):
     return _Bar(**{"disable": None, **options})  # None: no bar where the output is not a terminal, such as a log file
 
 
+def is_closed_bar(output):
+    """Return whether a notebook's output is a bar that has gone: there is one only where something had to be done."""
+    return output["output_type"] == "display_data" and output["data"].get("text/plain") == ""
+
+
 class _Bar(tqdm):
     monitor_interval = 0  # tqdm's own thread, which would only draw what is late
 

@@ -26,6 +26,7 @@ def _patch_nbval():
     from nbval.plugin import IPyNbCell, IPyNbFile
 
     from helpers.lessons.quizzes import without_scripts
+    from helpers.progress import is_closed_bar
 
     def execute_cell_input(self, source, allow_stdin=None):
         # nbval 0.11 does not store history, and a trailing ";" then silences nothing (nbval issue 194)
@@ -45,15 +46,11 @@ def _patch_nbval():
 
     def comparable(outputs):
         # a progress bar is gone in the end; whether there was one depends on what was there already
-        return without_scripts([output for output in outputs if not _is_bar(output)])
+        return without_scripts([output for output in outputs if not is_closed_bar(output)])
 
     RunningKernel.execute_cell_input = execute_cell_input
     IPyNbFile.setup = setup_with_name
     IPyNbCell.compare_outputs = compare_what_is_stored
-
-
-def _is_bar(output):
-    return output["output_type"] == "display_data" and output["data"].get("text/plain") == ""
 
 
 def _share_one_engine(config):

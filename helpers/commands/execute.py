@@ -15,7 +15,7 @@ from nbconvert import HTMLExporter
 
 from helpers.errors import CourseError
 from helpers.lessons.quizzes import without_scripts
-from helpers.progress import progress
+from helpers.progress import is_closed_bar, progress
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 OFFLINE = {"mathjax_url": "", "require_js_url": "", "jquery_url": ""}  # nothing on a page is fetched from elsewhere
@@ -142,6 +142,6 @@ def _tidy(notebook):
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
             continue
-        cell.outputs = without_scripts(cell.outputs)
+        cell.outputs = without_scripts([output for output in cell.outputs if not is_closed_bar(output)])
         for output in cell.outputs:  # a widget whose kernel is gone; its sentence in text/plain stays
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)

@@ -32,8 +32,8 @@ def measure_container(client: docker.DockerClient, image: Image, repeats: int = 
         kernel, own_kernel: the release seen inside; whether it is another than the engine's.
 
     With ``instances``, such as ``(1, 2, 4, 8)``, a row for each number, for ``plot_density``. Keys: ``name``, ``how``,
-    ``instances``, ``bytes``, ``overhead_bytes``, ``overhead`` (whose it is), and the fitted costs of one more, ``each_bytes``
-    and ``overhead_each_bytes``.
+    ``instances``, ``bytes``, ``overhead_bytes``, ``overhead`` (whose it is), and the fitted costs of one more,
+    ``each_bytes`` and ``overhead_each_bytes``.
 
     SDK calls: ``client.containers.run``, ``client.api.containers(size=True)``, ``client.info``, ``image.history``.
 

@@ -81,6 +81,13 @@ def test_lab_opens_at_the_first_notebook(client, own_port, tmp_path):
         kept = [path for path in (state.folder() / "workspaces").iterdir() if path.name.startswith(name)]
         assert kept, "the tabs of the course are among those of one's own work"
         kept[0].unlink()
+        notification = "@jupyterlab/apputils-extension:notification"
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/lab/api/settings/{notification}",
+            headers={"Authorization": f"token {found[1]}"},
+        )
+        properties = json.load(opened(request))["schema"]["properties"]
+        assert properties["fetchNews"]["default"] == "false", "JupyterLab asks about news at its first start"
     finally:
         lab.send_signal(signal.SIGINT)
         time.sleep(0.3)

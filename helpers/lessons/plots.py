@@ -7,6 +7,7 @@ from statistics import mean
 
 import matplotlib.pyplot as plt
 from IPython.core.pylabtools import print_figure
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from helpers.lessons.table import cell_text, checked_rows, human
@@ -15,7 +16,7 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++", "--")
 
 
-def plot_bars(rows, column="bytes", title="", log=False, note=""):
+def plot_bars(rows: list[dict], column: str = "bytes", title: str = "", log: bool = False, note: str = "") -> Axes:
     """
     Draw one bar a row and return the ``Axes``: its name at the left, its value at its end.
 
@@ -94,7 +95,7 @@ def _ratio_to_largest(column, largest, value):
     return f"  ({ratio:,.0f} times less)" if ratio >= 10 else f"  ({ratio:.2g} times less)"
 
 
-def plot_layers(images, title="", note="", smallest=0.02):
+def plot_layers(images: dict[str, list[dict]], title: str = "", note: str = "", smallest: float = 0.02) -> Axes:
     """
     Draw each image as one bar of stacked layers and return the ``Axes``.
 
@@ -125,7 +126,7 @@ def plot_layers(images, title="", note="", smallest=0.02):
     return ax
 
 
-def plot_lines(rows, x, y, title="", note="", limit=None):
+def plot_lines(rows: list[dict], x: str, y: str, title: str = "", note: str = "", limit: float | None = None) -> Axes:
     """
     Draw a line for each ``name`` in the rows, from column ``x`` to column ``y``, and return the ``Axes``.
 
@@ -156,7 +157,7 @@ def plot_lines(rows, x, y, title="", note="", limit=None):
     return ax
 
 
-def plot_density(rows, title="", note=""):
+def plot_density(rows: list[dict], title: str = "", note: str = "") -> Axes:
     """
     Draw the memory of one, two and more instances of each ``name``, and return the ``Axes``.
 
@@ -200,7 +201,7 @@ def _draw_instances(ax, n, rows, counts):
         ax.fill_between(measured, values, without, label=label, **look)
 
 
-def plot_timeline(rows, title="", note=""):
+def plot_timeline(rows: list[dict], title: str = "", note: str = "") -> Axes:
     """
     Draw what was the case when, one lane a ``name``, and return the ``Axes``.
 

@@ -10,7 +10,7 @@ QUESTIONS = Path(__file__).parents[2] / "notebooks" / "quiz"
 STORED_LINE = "Questions. Run this cell to answer them."
 
 
-def quiz(name=None):
+def quiz(name: str | None = None) -> None:
     """
     Show the three questions of a notebook, this one unless told; answers are explained when they are chosen.
 

@@ -3,7 +3,7 @@
 from helpers.errors import CourseError
 
 
-def human(count):
+def human(count: float) -> str:
     """
     Return bytes as people read them, with decimal units, as docker prints them.
 
@@ -17,7 +17,7 @@ def human(count):
         count /= 1000
 
 
-def table(rows, columns=None):
+def table(rows: list[dict], columns: str | list[str] | None = None) -> None:
     """
     Print rows as aligned text; columns whose name ends in ``bytes`` or ``seconds`` get their units.
 

@@ -41,7 +41,7 @@ def exercise(name, kind, question):
     return register
 
 
-def check(name, mine=None):
+def check(name: str, mine: object = None) -> None:
     """
     Look on the engine whether an exercise is done; print what holds, what does not yet, and a question that leads on.
 
@@ -125,7 +125,7 @@ def with_article(noun):
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def exercises(reset=False):
+def exercises(reset: bool = False) -> list[dict]:
     """
     Return a row an exercise: ``exercise`` (its name), ``passed`` (the day, or ``-``) and ``task``.
 

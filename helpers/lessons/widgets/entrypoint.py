@@ -5,6 +5,7 @@ import json
 import shlex
 from functools import partial
 
+import docker
 import ipywidgets
 
 from helpers import state
@@ -16,7 +17,7 @@ RUN_SECONDS = 5
 OUTPUT_CHARACTERS = 1500
 
 
-def explore_entrypoint(client, base):
+def explore_entrypoint(client: docker.DockerClient, base: docker.models.images.Image) -> ipywidgets.Widget:
     """
     Return a widget: type ENTRYPOINT, CMD and an argument, and see what runs, by running it.
 

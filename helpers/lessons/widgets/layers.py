@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import docker
 import ipywidgets
 
 from helpers.images.contents import files_of_layers
@@ -11,7 +12,7 @@ from helpers.lessons.widgets.parts import html_table, result_area, result_html, 
 INSTRUCTION_CHARACTERS = 90
 
 
-def explore_layers(image):
+def explore_layers(image: docker.models.images.Image) -> ipywidgets.Widget:
     """
     Return a widget: go through an image's instructions, see how much each added and which files.
 

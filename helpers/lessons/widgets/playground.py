@@ -22,7 +22,7 @@ BUILDING = {}  # by id, the container of the step that is being built, and its c
 ERROR_LINES = 8  # of a failing step's output
 
 
-def playground(client, path, base):
+def playground(client: docker.DockerClient, path: str | Path, base: docker.models.images.Image) -> ipywidgets.Widget:
     """
     Return a widget: edit a Dockerfile, build it, see which steps came from the cache, and how layers and size change.
 

@@ -3,6 +3,7 @@
 import contextlib
 from functools import partial
 
+import docker
 import ipywidgets
 
 from helpers.containers.outcome import status_and_output
@@ -25,7 +26,7 @@ NO_PROXY = {"no_proxy": "*"}
 START_TRIES = 50  # 0.1 s from one to the next
 
 
-def explore_ports(client, image):
+def explore_ports(client: docker.DockerClient, image: docker.models.images.Image | str) -> ipywidgets.Widget:
     """
     Return a widget: choose where a server listens and whether its port is published, and see which address answers.
 

@@ -23,7 +23,7 @@ ACTIONS = {"start": {}, "stop": {"timeout": 2}, "remove": {"force": True, "v": T
 WATCHED = {}  # by a container's id, where it is shown: only the newest widget of a container goes on
 
 
-def watch(container):
+def watch(container: docker.models.containers.Container) -> ipywidgets.Widget:
     """
     Return a widget: a container's state, processor, memory and log, once a second; and buttons to start, stop, remove.
 

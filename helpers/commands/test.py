@@ -43,8 +43,8 @@ def test(arguments=(), quick=False, rest=False, everything=False):
         parts += [("helpers and notebooks", [*PYTEST, "--nbval", "notebooks", "tests", "-m", MAIN, *_two_processes()])]
     if rest or everything:
         _add_browser()
-        print("Checking the virtual machine, then JupyterLab in a browser: about ten minutes", flush=True)
-        parts += [("virtual machine", [*PYTEST, "tests/machines"]), ("browser", [*PYTEST, "tests/browser"])]
+        print("Checking the virtual machine, and JupyterLab in a browser: about ten minutes", flush=True)
+        parts += [("machine and browser", [*PYTEST, "tests/machines", "tests/browser", *_two_processes()])]
     return _run_parts(parts)
 
 

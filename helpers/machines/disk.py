@@ -138,19 +138,20 @@ def make(name):
         CourseError: it failed; with its last words.
     """
     command = [sys.executable, "-m", "helpers.workshop", name]
-    terminal = sys.stderr.isatty()  # then its bars are drawn there
+    terminal = sys.stderr.isatty()  # then it draws bars of its own there
     workshop = subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=None if terminal else subprocess.STDOUT
-    )
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=None if terminal else subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
     said = []
     try:
-        with progress(total=None, desc="making the virtual machine", disable=terminal or None) as bar:
+        with progress(total=None, desc="making the virtual machine", **({"disable": True} if terminal else {})) as bar:
             for line in workshop.stdout:
                 said.append(line)
                 with bar.external_write_mode():
                     print(line, end="", flush=True)
     except BaseException:
-        workshop.send_signal(signal.SIGINT)  # it puts its things away
+        os.killpg(workshop.pid, signal.SIGINT)  # it, and the processes that it started, put their things away
         workshop.wait()
         raise
     if workshop.wait():

@@ -1,4 +1,4 @@
-"""The engine that runs already: DOCKER_HOST, the docker context, or the default socket."""
+"""An existing engine: DOCKER_HOST, the docker context, or the default socket."""
 
 import os
 import shutil

@@ -98,7 +98,7 @@ def still_used(process, users, meanwhile=lambda: None):
     """Return whether an engine is used until its process ends; call ``meanwhile`` from time to time."""
     while process.poll() is None:
         if not in_use(users):
-            return False  # who comes now waits in ``hold`` until ``users`` is closed
+            return False  # a new user waits in ``hold`` until ``users`` is closed
         meanwhile()
         time.sleep(0.2)
     return True

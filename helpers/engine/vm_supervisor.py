@@ -82,7 +82,7 @@ def _watch(machine, monitor, port, booted, refusals):
     while True:
         yield _go_on_where_halted(monitor)
         waited = time.monotonic() - began
-        if answered or waited < 5:  # who has waited for the engine goes first
+        if answered or waited < 5:  # first come those that wait for the engine
             continue
         answered = bool(keys.answers(here, port))
         if answered and booted and refusals and all(SILENT in refusal for refusal in refusals):
@@ -102,7 +102,7 @@ def _go_on_where_halted(monitor):
 
 def _forward(monitor, machine):
     """Open each port that a container publishes on this computer's 127.0.0.1 too, and close it with the container."""
-    time.sleep(1)  # who has waited for the engine goes first
+    time.sleep(1)  # first come those that wait for the engine
     import docker
 
     here, opened = None, {}

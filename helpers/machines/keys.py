@@ -1,4 +1,4 @@
-"""Keys of one session: made anew each time, so that only who may read its folder may use the engine."""
+"""Keys of one session, made each time: only those who can read its folder can use the engine."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def make(folder):
 
 
 def give_to_guest(control, keys):
-    """Give the guest its keys, the time and randomness; it opens its engine to who has the client's key."""
+    """Give the guest its keys, the time and randomness; its engine then opens to the client's key."""
     randomness = "".join(f"\\{byte:03o}" for byte in os.urandom(64))
     words = {"TIME": int(time.time()), "RANDOMNESS": randomness, **keys}
     control("; ".join(f"{name}='{value}'" for name, value in words.items()) + "; . session")
@@ -73,7 +73,7 @@ def answers(folder, port, seconds=5):
 
 
 def wait_for_engine(folder, port, control):
-    """Wait until an engine answers to who has the keys in a folder; raise ``qemu.Refused`` with the guest's logs."""
+    """Wait until an engine answers to the keys in a folder; raise ``qemu.Refused`` with the guest's logs."""
     if not waiting.until(lambda: answers(folder, port), waiting.ENGINE_ANSWER_SECONDS, pause=0.1):
         said = control("tail -5 /var/log/*.log")
         raise qemu.Refused("waiting for the engine of the virtual machine", said, "try again")

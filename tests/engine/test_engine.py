@@ -148,7 +148,7 @@ def test_no_second_engine_beside_one_that_runs(state_home):
         engine.find("dockerd")
     """
     done = apart.python(code, XDG_STATE_HOME=state_home)
-    assert "a Docker Engine runs already" in done.stderr and "firewall" in done.stderr
+    assert "a Docker Engine is running already" in done.stderr and "firewall" in done.stderr
 
 
 @pytest.mark.engine  # installed, if not started

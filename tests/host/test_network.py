@@ -31,7 +31,7 @@ def test_one_variable_is_enough(monkeypatch):
 
 
 def test_what_no_container_can_reach(monkeypatch):
-    """A proxy on 127.0.0.1 is not handed on, and a build that fails for that says so."""
+    """A proxy on 127.0.0.1 is not passed on, and a build that fails for that says so."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()

@@ -170,7 +170,7 @@ def test_a_killed_machine_is_resumed_at_the_same_address(home):
 
 
 def test_a_machine_that_is_busy_is_waited_for(home):
-    """Who comes while it does not answer waits, and ends nothing of another notebook's."""
+    """A new user waits while it does not answer, and ends nothing of another notebook's."""
     with User(home) as user:
         pid = machine_pid(home)
         os.kill(pid, signal.SIGSTOP)
@@ -183,7 +183,7 @@ def test_a_machine_that_is_busy_is_waited_for(home):
     assert over(home)
 
 
-def test_a_truncated_state_is_told_and_saved_anew(home):
+def test_a_truncated_state_is_told_and_saved_again(home):
     """Booted instead of resumed, in words; the next start resumes again."""
     state = next((home / "docker-course" / "machine").glob("saved-*/state.zst"))
     os.truncate(state, state.stat().st_size // 2)
@@ -275,7 +275,7 @@ def test_a_silent_engine(monkeypatch, tmp_path, answers, booted, refusals, forgo
     assert machine.ended is ends and (len(refusals) > said) is ends
 
 
-def test_a_damaged_disk_is_built_anew(home):
+def test_a_damaged_disk_is_built_again(home):
     """A file that is not what was built is never used."""
     disk = home / "docker-course" / "machine" / "disk.qcow2"
     with disk.open("r+b") as file:
@@ -287,7 +287,7 @@ def test_a_damaged_disk_is_built_anew(home):
 
 
 def test_another_qemu_saves_its_own_state(home):
-    """A state is tied to its QEMU: an upgraded one boots and saves anew, the disk stays."""
+    """A state is tied to its QEMU: an upgraded one boots and saves again, the disk stays."""
     code = """
         from helpers.machines import qemu
         real = qemu.identity

@@ -106,7 +106,7 @@ def _check():
     if running.answers(running.DEFAULT_SOCKET):
         raise Unavailable(
             "failed",
-            f"a Docker Engine is running already ({running.DEFAULT_SOCKET}); a second one would rewrite its firewall rules",
+            f"a Docker Engine is running already ({running.DEFAULT_SOCKET}); a second would rewrite its firewall rules",
             "use that one: unset COURSE_ENGINE and DOCKER_HOST",
         )
 

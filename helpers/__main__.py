@@ -40,7 +40,7 @@ def main(arguments=None):
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        print("\ninterrupted: type the same command again", file=sys.stderr)
         return 130
 
 
@@ -65,7 +65,7 @@ def _parser():
     add(bench, "time the helpers against the docker command")
     add(doctor, "say which Docker Engine can be used, what is wrong, and what to do")
     add(machine, "build and save the virtual machine with a Docker Engine, as Binder does beforehand")
-    add(stop, "stop the course's private engine")
+    add(stop, "stop the course's own engine, the virtual machine too")
     add(clean, "remove all that the course made on the engine, and its state folder")
     return parser
 

@@ -12,8 +12,10 @@ ENDS_LABEL = "org.docker-course.ends"
 
 def folder():
     """Return the course's state folder, ``$XDG_STATE_HOME/docker-course``, made if need be."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    path = Path(base) / "docker-course"
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if not base.is_absolute():  # as its specification says: a relative one would be another folder in each notebook
+        base = Path.home() / ".local" / "state"
+    path = base / "docker-course"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
@@ -39,17 +41,22 @@ def notebook():
 
 
 class Lock:
-    """A file lock that ends with its process; on Windows, where only a learner's progress is kept so, none."""
+    """A file lock that ends with its process, and what to print where it is waited for; on Windows, none."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, waiting=""):
+        self.path, self.waiting = path, waiting
 
     def __enter__(self):
         self.file = self.path.open("w")
         with contextlib.suppress(ImportError):
             import fcntl
 
-            fcntl.flock(self.file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if self.waiting:
+                    print(self.waiting, flush=True)
+                fcntl.flock(self.file, fcntl.LOCK_EX)
 
     def __exit__(self, *_):
         self.file.close()

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from helpers.errors import CourseError
 from helpers.host import apt, network
+from helpers.state import Lock
 
 ROOT = Path(__file__).parents[2]
 VENV = ROOT / ".venv"
 TELLING_LINES = "SSLError|CERTIFICATE|ProxyError|name resolution|not known|refused|timed out|No space|ERROR: Could not"
+LOCK = ROOT / ".venv.lock"
 UNFINISHED = VENV / "docker-course-unfinished"  # there while we make .venv: an interrupted one is made again
 
 
@@ -71,25 +73,36 @@ def _numbers(version):
 
 
 def _made_environment():
-    """Make ``.venv`` complete; return its Python."""
+    """Make ``.venv`` complete, where no other command does so at the moment; return its Python."""
     python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not _finished(python):
+        with Lock(LOCK, f"another command is setting up {VENV.name}: waiting for it"):
+            if not _finished(python):
+                _make_environment(python)
+    return python
+
+
+def _finished(python):
+    return not UNFINISHED.exists() and python.exists() and _ready(python)
+
+
+def _make_environment(python):
     if UNFINISHED.exists():
         print(".venv was left unfinished: making it again", flush=True)
         shutil.rmtree(VENV)
-    elif python.exists() and _ready(python):
-        return python
     ours = not VENV.exists()  # a .venv that somebody else made is added to, never emptied
     if ours:
         VENV.mkdir()
         UNFINISHED.touch()
     print(f"Setting up {VENV.name}: JupyterLab and the Docker SDK, about a minute, once", flush=True)
+    for proxy, why in network.silent_proxies():
+        print(f"the proxy {proxy} does not answer ({why}): pip may try it for a minute or two", flush=True)
     _create(python)
     pip_install(python)
     if not _ready(python):
         raise CourseError("setting up .venv", "pip said done, and something is missing", f"delete {VENV}, try again")
     if ours:
         UNFINISHED.unlink()
-    return python
 
 
 def _ready(python):

@@ -28,7 +28,11 @@ def table(rows: list[dict], columns: str | list[str] | None = None) -> None:
 
         table(compare({"single": single, "multi": multi}), ["name", "bytes"])
     """
-    columns = [columns] if isinstance(columns, str) else columns or list(checked_rows(rows)[0])
+    columns = (
+        [columns]
+        if isinstance(columns, str)
+        else columns or list(dict.fromkeys(name for row in checked_rows(rows) for name in row))
+    )
     checked_rows(rows, *columns)
     cells = [[cell_text(column, row.get(column)) for column in columns] for row in rows]
     titles = [column.replace("_bytes", "").replace("bytes", "size").replace("_", " ") for column in columns]

@@ -137,7 +137,15 @@ def make(name):
     Raises:
         CourseError: it failed; with its last words.
     """
-    command = [sys.executable, "-m", "helpers.workshop", name]
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "TERM",
+        sys.executable,
+        "-m",
+        "helpers.workshop",
+        name,
+    ]  # it ends with this one
     terminal = sys.stderr.isatty()  # then it draws bars of its own there
     workshop = subprocess.Popen(
         command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=None if terminal else subprocess.STDOUT,

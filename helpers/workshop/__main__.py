@@ -1,5 +1,7 @@
 """python3 -m helpers.workshop plain | disk: make the virtual machine, in a process of its own that others start."""
 
+import os
+import signal
 import sys
 
 from helpers.errors import CourseError
@@ -12,6 +14,7 @@ MAKERS = {"plain": make_plain, "disk": make_disk}
 
 def main(name):
     """Make a disk where it has to be made; return 0, or 1 after saying why that failed."""
+    signal.signal(signal.SIGTERM, _interrupt_all)
     try:
         with Lock(disk.folder() / "build.lock"):
             if why := disk.problem(name):
@@ -22,6 +25,12 @@ def main(name):
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _interrupt_all(*_):
+    """Have this process and those that it started put their things away: whoever started this one has ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGINT)
 
 
 if __name__ == "__main__":

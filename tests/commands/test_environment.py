@@ -92,6 +92,22 @@ def test_interrupted_then_made_then_quick_then_offline_then_moved(clone):
     assert own.read_text() == "years of work"
 
 
+@pytest.mark.slow
+def test_two_commands_at_once_set_up_one_environment(clone):
+    """The second one says that it waits, and then uses what the first has made."""
+    both = [
+        subprocess.Popen(
+            [sys._base_executable, "-m", "helpers", "stop"], cwd=clone, env=variables(clone),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("Setting up .venv" in text for text in said) == 1
+    assert sum("waiting for it" in text for text in said) == 1
+
+
 def test_the_active_environment_is_used_when_it_has_everything():
     """In the environment that runs these tests, a command needs no other one."""
     code = "from helpers.commands import environment; print(environment.missing())"

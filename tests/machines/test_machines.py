@@ -474,18 +474,22 @@ def test_a_full_disk_halts_the_machine_and_loses_nothing(small_disk, image):
     assert "answers: True" in done.stdout, done
 
 
-def test_a_making_that_is_interrupted_leaves_nothing(tmp_path):
-    """Ctrl-C, or the stop button: the workshop's process and those that it started end, and their folder goes."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["Ctrl-C", "kill", "kill -9"])
+def test_a_making_that_is_interrupted_leaves_nothing(tmp_path, number):
+    """However the process that waits for it ends: the workshop and what it started end, and their folder goes."""
     work = tmp_path / "docker-course" / "machine" / "plain-unfinished"
     making = subprocess.Popen(
         [sys.executable, "-c", "from helpers.machines import disk; disk.make('plain')"],
         env=apart.variables({"XDG_STATE_HOME": str(tmp_path)}), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     assert waiting.until((work / "root").exists, waiting.ENGINE_START_SECONDS)
-    making.send_signal(signal.SIGINT)
+    making.send_signal(number)
     assert making.wait(waiting.ENGINE_START_SECONDS) != 0
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
-    assert left == "" and not work.exists()
+
+    def gone():
+        return subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True).returncode and not work.exists()
+
+    assert waiting.until(gone, waiting.ENGINE_STOP_SECONDS)
 
 
 def test_a_guest_that_hangs_in_boot_is_booted_again(home):

@@ -3,10 +3,10 @@ Docker, measured: thin helpers around the Docker SDK for Python.
 
 =============  ==================================================================================
 an engine      connect, proxies
-images         base_image, build, size, layers, contents, compare, security_fixes
+images         base_image, build, build_steps, stages, size, layers, contents, compare, security_fixes
 containers     run, url, labels, server
 measuring      measure_container, measure_vm
-tables, plots  table, plot_bars, plot_layers, plot_lines, plot_density, plot_timeline
+tables, plots  table, plot_bars, plot_layers, plot_lines, plot_density, plot_timeline, plot_stages
 verdicts       claim, ledger
 exercises      check, exercises, quiz
 to play with   playground, explore_layers, explore_entrypoint, explore_ports, watch
@@ -24,6 +24,8 @@ _HOMES = {
     "proxies": "host.network",
     "base_image": "images.bases",
     "build": "images.build",
+    "build_steps": "images.build",
+    "stages": "images.dockerfile",
     "size": "images.layers",
     "layers": "images.layers",
     "contents": "images.contents",
@@ -38,7 +40,8 @@ _HOMES = {
     "plot_layers": "lessons.plots",
     "plot_lines": "lessons.plots",
     "plot_density": "lessons.plots",
-    "plot_timeline": "lessons.plots",
+    "plot_timeline": "lessons.plot_timeline",
+    "plot_stages": "lessons.plot_stages",
     "measure_container": "measure.containers",
     "measure_vm": "measure.machines",
     "claim": "lessons.claims",

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 LABEL = "org.docker-course"
+BASE_LABEL = "org.docker-course.base"
 NOTEBOOK_LABEL = "org.docker-course.notebook"
 ENDS_LABEL = "org.docker-course.ends"
 

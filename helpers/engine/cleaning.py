@@ -6,6 +6,7 @@ import time
 import docker
 
 from helpers import state
+from helpers.engine import build_cache
 from helpers.progress import progress
 
 
@@ -56,11 +57,12 @@ def _forget_registries(client):
 
 def clean(client):
     """
-    Remove everything of the course from an engine: containers, networks, volumes, and images by name, label and memory.
+    Remove everything of the course from an engine: containers, networks, volumes, images, and what builds left cached.
 
-    Returns counts of ``containers``, ``networks``, ``volumes`` and ``images``, and in ``kept`` the names of images that
-    stay because a container or an image of somebody else needs them. SDK calls: as ``cleanup``, and
-    ``client.images.list``, ``client.api.remove_image``.
+    Images are those named ``course/…``, those that its builds made and a later build took the name from, and the base
+    images that it brought. Returns counts of ``containers``, ``networks``, ``volumes``, ``images``, ``cache records``,
+    and in ``kept`` the names of images that stay because a container or an image of somebody else needs them.
+    SDK calls: as ``cleanup``, ``client.images.list``, ``client.api.remove_image``; ``POST /build/prune``.
 
     Example::
 
@@ -73,24 +75,35 @@ def clean(client):
         before = _image_ids(client)
         while any([_remove_image(client, name) for name in _course_images(client, remembered)]):
             pass  # what was needed by a removed image can be removed now
-    made.unlink(missing_ok=True)
+        cache_records = build_cache.remove(client)
     kept = sorted(name for name in _course_images(client, set()) if not name.startswith("sha256:"))
-    return {**counts, "images": len(before - _image_ids(client)), "kept": kept}
+    for file in ("built-images", "base-images"):
+        (state.folder() / file).unlink(missing_ok=True)
+    counts |= {"images": len(before - _image_ids(client)), "cache records": cache_records}
+    return {**counts, "kept": kept}
 
 
 def _course_images(client, remembered):
     """
-    Return what to remove: names ``course/*``, also behind a registry's, and unnamed images that are labelled or ours.
+    Return what to remove: names ``course/*``, also behind a registry's, base images, and unnamed images of our builds.
 
-    No other name is: an image that a learner built on one of ours has inherited its label.
+    A label decides nothing: an image that a learner built on one of ours has inherited it.
     """
     names = []
     for image in client.images.list(all=True):
-        names += [tag for tag in image.tags if re.match(r"([^/]*[.:][^/]*/)?course/", tag)]
-        ours = state.LABEL in (image.labels or {}) or image.id.removeprefix("sha256:")[:12] in remembered
-        if ours and not image.tags:
+        bases = _brought(image.id)
+        names += [tag for tag in image.tags if re.match(r"([^/]*[.:][^/]*/)?course/", tag) or tag in bases]
+        if not image.tags and (image.id in remembered or image.id.removeprefix("sha256:")[:12] in remembered):
             names.append(image.id)
     return names
+
+
+def _brought(image_id):
+    """Return the names under which the course has brought a base image: pulled it, or made it."""
+    file = state.folder() / "base-images"
+    lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+    names = [name for name, brought in lines if brought == image_id]
+    return {name if ":" in name.rpartition("/")[2] else f"{name}:latest" for name in names}
 
 
 def _remove_image(client, name):

@@ -42,6 +42,14 @@ def pip_settings():
     return settings, left_out
 
 
+def within(bundle, most_bytes):
+    """Return a certificate bundle's bytes; of a larger one than ``most_bytes``, this computer's own authorities."""
+    content = bundle.read_bytes()
+    if len(content) <= most_bytes:
+        return content
+    return b"\n".join(path.read_bytes() for path in sorted(OWN_AUTHORITIES.rglob("*.crt")))[:most_bytes]
+
+
 @contextlib.contextmanager
 def own_authorities():
     """Hide the variables by which requests would take a proxy's certificate authority for an engine's."""

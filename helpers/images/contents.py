@@ -1,8 +1,6 @@
 """What is left inside an image: read from its own file system."""
 
 import contextlib
-import json
-import posixpath
 import re
 import tarfile
 
@@ -10,8 +8,8 @@ import docker
 
 from helpers import state
 from helpers.containers.run import labels
-from helpers.errors import CourseError
-from helpers.images.layers import layers, size
+from helpers.images.layers import size
+from helpers.images.saved_layers import Reader
 from helpers.progress import progress
 
 # empty, in any export
@@ -83,7 +81,7 @@ def installed_packages(image):
         for path in ("/var/lib/dpkg/status", "/var/lib/dpkg/status.d"):
             with contextlib.suppress(docker.errors.NotFound):
                 chunks, _ = image.client.api.get_archive(container, path)
-                with tarfile.open(fileobj=_Reader(chunks), mode="r|") as tar:
+                with tarfile.open(fileobj=Reader(chunks), mode="r|") as tar:
                     texts = [tar.extractfile(member).read().decode() for member in tar if _describes_packages(member)]
                 entries += [dict(FIELD.findall(entry)) for text in texts for entry in text.split("\n\n")]
     here = [entry for entry in entries if "Package" in entry and entry.get("Status", INSTALLED) == INSTALLED]
@@ -112,76 +110,9 @@ def read_file(image, path):
             chunks, _ = image.client.api.get_archive(container, path)
         except docker.errors.NotFound:
             return None
-        with tarfile.open(fileobj=_Reader(chunks), mode="r|") as tar:
+        with tarfile.open(fileobj=Reader(chunks), mode="r|") as tar:
             member = tar.next()
             return tar.extractfile(member).read() if member.isfile() else b""
-
-
-def files_of_layers(image):
-    """
-    Return what each instruction added, oldest first: rows with ``instruction``, ``bytes``, ``files``, ``largest``.
-
-    ``files`` counts files, ``largest`` lists up to 15 of them as ``[path, bytes]``; a file that a layer hides is listed
-    as ``path (removed)``. Remembered by image id. SDK calls: ``image.history``, ``image.save``.
-
-    Example::
-
-        table(files_of_layers(image), ["instruction", "bytes", "files"])
-    """
-    with progress(total=size(image), desc="reading layers", unit="B", unit_scale=True) as bar:
-        return state.remembered("layers", image, lambda: _files_of_layers(image, bar))
-
-
-def _files_of_layers(image, bar):
-    files, history = _saved_layers(image, bar)
-    rows, files = layers(image), iter(files)
-    for row, entry in zip(rows, history, strict=True):
-        found = [] if entry.get("empty_layer") else next(files)
-        row |= {"files": len(found), "largest": sorted(found, key=lambda one: -one[1])[:15]}
-    return rows
-
-
-def _saved_layers(image, bar):
-    """Return the files of each layer, as ``[path, bytes]``, and the history, from what the engine saves."""
-    held, aliases, texts = {}, {}, {}
-    with tarfile.open(fileobj=_Reader(image.save()), mode="r|") as saved:
-        for member in saved:
-            bar.update(member.size)
-            if member.issym():  # a layer that is there twice
-                there = posixpath.join(posixpath.dirname(member.name), member.linkname)
-                aliases[member.name] = posixpath.normpath(there)
-            elif member.isfile():
-                file = saved.extractfile(member)
-                first = file.read(1 << 20)
-                if first.startswith((b"{", b"[")):
-                    texts[member.name] = first
-                else:
-                    with contextlib.suppress(tarfile.ReadError):  # not every file in it is a layer
-                        held[member.name] = _files(_chunks(first, file))
-    manifest = json.loads(texts["manifest.json"])[0]
-    names = [aliases.get(name, name) for name in manifest["Layers"]]
-    if unread := [name for name in names if name not in held]:
-        remedy = "it may be compressed with zstd, which Python 3.14 and newer can read"
-        raise CourseError(f"reading the layers of {image.short_id}", f"{unread[0]} is no tar archive", remedy)
-    return [held[name] for name in names], json.loads(texts[manifest["Config"]])["history"]
-
-
-def _chunks(first, file):
-    yield first
-    while chunk := file.read(1 << 20):
-        yield chunk
-
-
-def _files(chunks):
-    with tarfile.open(fileobj=_Reader(chunks), mode="r|*") as tar:
-        return [[_shown(one.name), one.size] for one in tar if one.isfile() or one.islnk()]
-
-
-def _shown(name):
-    folder, _, last = name.removeprefix("./").rpartition("/")
-    hidden = last.startswith(".wh.")
-    path = "/" + "/".join(part for part in (folder, last.removeprefix(".wh.")) if part)
-    return f"{path} (removed)" if hidden else path
 
 
 def _describes_packages(member):
@@ -192,7 +123,7 @@ def _members(image):
     """Yield ``(member, read)`` for each entry of an image's file system; ``read()`` gives a file's bytes."""
     with _created(image) as container:
         export = image.client.api.export(container, chunk_size=1 << 20)
-        with tarfile.open(fileobj=_Reader(export), mode="r|") as tar:
+        with tarfile.open(fileobj=Reader(export), mode="r|") as tar:
             for member in tar:
                 yield member, lambda member=member: tar.extractfile(member).read()
 
@@ -207,22 +138,3 @@ def _created(image):
     finally:
         with contextlib.suppress(docker.errors.NotFound):
             api.remove_container(container, force=True, v=True)
-
-
-class _Reader:
-    """A file to read from, over an iterator of bytes."""
-
-    def __init__(self, chunks):
-        self.chunks, self.rest = iter(chunks), b""
-
-    def read(self, count):
-        parts, have = [self.rest], len(self.rest)
-        while have < count:
-            chunk = next(self.chunks, b"")
-            if not chunk:
-                break
-            parts.append(chunk)
-            have += len(chunk)
-        data = b"".join(parts)
-        self.rest = data[count:]
-        return data[:count]

@@ -7,36 +7,61 @@ import docker
 
 from helpers import state
 from helpers.errors import CourseError
+from helpers.images.saved_layers import saved_layers
 from helpers.progress import progress
 
 
 def size(image: docker.models.images.Image) -> int:
     """
-    Return the bytes of an image on disk: the sum of its layers, unpacked.
+    Return the bytes of an image: the sum of the files in its layers, unpacked.
 
-    The engine's own ``Size`` means different things with different image stores. SDK call: ``image.history``.
+    It is the same on every engine, as the engine's own ``Size`` and the sizes in its history are not: with containerd's
+    image store these count blocks of the disk and packed layers. SDK calls: ``image.history``; with that store
+    ``image.save``, once for an image.
 
     Example::
 
         size(image)
     """
-    return sum(entry["Size"] for entry in _history(image))
+    return sum(row["bytes"] for row in layers(image))
 
 
 def layers(image: docker.models.images.Image) -> list[dict]:
     """
     Return what each instruction added, oldest first: rows with ``instruction`` and ``bytes``.
 
-    SDK call: ``image.history``.
+    SDK calls: as for ``size``.
 
     Example::
 
         table(layers(image))
     """
-    return [
-        {"instruction": _instruction(entry), "bytes": entry["Size"]}
-        for entry in reversed(_history(image))
-    ]  # fmt: skip
+    history = list(reversed(_history(image)))
+    sizes = [entry["Size"] for entry in history]
+    if counts_blocks(image.client):
+        sizes = [row["bytes"] for row in saved_layers(image)]
+    rows = zip(history, sizes, strict=True)
+    return [{"instruction": _instruction(entry), "bytes": count} for entry, count in rows]
+
+
+def files_of_layers(image):
+    """
+    Return the rows of ``layers`` with ``files``, how many each instruction added, and ``largest``.
+
+    ``largest`` lists up to 15 of them as ``[path, bytes]``; a file that a layer hides is listed as ``path (removed)``.
+    SDK calls: ``image.history``, ``image.save``.
+
+    Example::
+
+        table(files_of_layers(image), ["instruction", "bytes", "files"])
+    """
+    return [{**saved, **row} for saved, row in zip(saved_layers(image), layers(image), strict=True)]
+
+
+def counts_blocks(client):
+    """Return whether an engine keeps images in containerd's store: its sizes are blocks of the disk, not of files."""
+    status = dict(client.info().get("DriverStatus") or ())
+    return status.get("driver-type", "").startswith("io.containerd.snapshotter")
 
 
 def _history(image):

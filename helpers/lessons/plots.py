@@ -48,9 +48,9 @@ def plot_bars(rows: list[dict], column: str = "bytes", title: str = "", log: boo
     ax.set_ylim(places[-1] + 0.5, -0.5)
     if apart := [place for row, place in zip(rows, places, strict=True) if _is_published(row) and place > 1]:
         ax.axhline(apart[0] - 0.7, color="#999999", linestyle=":")
-    _label_x_axis(ax, column, log)
+    label_x_axis(ax, column, log)
     words = f"Bar chart, {_unit(column)}. {title}. Bars from top to bottom: {', '.join(names)}."
-    _finish_figure(figure, ax, title, note, words)
+    finish_figure(figure, ax, title, note, words)
     return ax
 
 
@@ -114,15 +114,15 @@ def plot_layers(images: dict[str, list[dict]], title: str = "", note: str = "", 
         for instruction, count in _visible_layers(rows, smallest * largest):
             label = None if instruction in styles else instruction  # once in the legend
             n = styles.setdefault(instruction, len(styles))
-            ax.barh(name, count, left=left, height=0.55, label=label, **_segment_style(n))
+            ax.barh(name, count, left=left, height=0.55, label=label, **segment_style(n))
             left += count
         ax.text(left, name, f"  {human(left)}", va="center")
     ax.invert_yaxis()
     ax.set_xlim(0, largest * 1.2)
-    _label_x_axis(ax, "bytes", log=False)
+    label_x_axis(ax, "bytes", log=False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.25), frameon=False, fontsize="small")
     words = f"Stacked bars, one an image, in bytes. {title}. Images: {', '.join(images)}."
-    _finish_figure(figure, ax, title, note, words)
+    finish_figure(figure, ax, title, note, words)
     return ax
 
 
@@ -149,11 +149,11 @@ def plot_lines(rows: list[dict], x: str, y: str, title: str = "", note: str = ""
     ax.margins(y=0.15)
     if y.endswith("bytes"):
         ax.yaxis.set_major_formatter(FuncFormatter(_bytes_text))
-    _label_x_axis(ax, x, log=False)
+    label_x_axis(ax, x, log=False)
     if len(ax.lines) > 1:
         ax.legend(frameon=False, fontsize="small")
     words = f"Line chart, {_unit(y)} over {_unit(x)}. {title}. Lines: {', '.join(names)}."
-    _finish_figure(figure, ax, title, note, words)
+    finish_figure(figure, ax, title, note, words)
     return ax
 
 
@@ -177,12 +177,12 @@ def plot_density(rows: list[dict], title: str = "", note: str = "") -> Axes:
     ax.set_ylim(bottom=0)
     ax.set_ylabel("bytes")
     ax.yaxis.set_major_formatter(FuncFormatter(_bytes_text))
-    _label_x_axis(ax, "instances", log=False)
+    label_x_axis(ax, "instances", log=False)
     last_rows = {row["name"]: row for row in rows}.values()
     hows = [f"{row['name']}: {row['how']}" for row in last_rows if row.get("how")]
     ax.legend(frameon=False, fontsize="small", title="\n".join(hows) or None, title_fontsize="small", alignment="left")
     words = f"Line chart, bytes over instances. {title}. Lines: {', '.join(names)}."
-    _finish_figure(figure, ax, title, note, words)
+    finish_figure(figure, ax, title, note, words)
     return ax
 
 
@@ -201,36 +201,7 @@ def _draw_instances(ax, n, rows, counts):
         ax.fill_between(measured, values, without, label=label, **look)
 
 
-def plot_timeline(rows: list[dict], title: str = "", note: str = "") -> Axes:
-    """
-    Draw what was the case when, one lane a ``name``, and return the ``Axes``.
-
-    Each row is a span: ``name``, ``state``, ``start_seconds``, ``end_seconds``.
-
-    Example::
-
-        ax = plot_timeline([{"name": "daemon", "state": "answers", "start_seconds": 0, "end_seconds": 2.5}])
-    """
-    checked_rows(rows, "name", "state", "start_seconds", "end_seconds")
-    lanes = list(dict.fromkeys(row["name"] for row in rows))
-    states = list(dict.fromkeys(row["state"] for row in rows))
-    figure, ax = plt.subplots(figsize=(8, 1.6 + 0.45 * len(lanes)), layout="constrained")
-    for n, state in enumerate(states):
-        spans = [row for row in rows if row["state"] == state]
-        ax.barh(
-            [row["name"] for row in spans], [row["end_seconds"] - row["start_seconds"] for row in spans],
-            left=[row["start_seconds"] for row in spans], height=0.55, label=state, **_segment_style(n),
-        )  # fmt: skip
-    ax.set_yticks(range(len(lanes)), lanes)
-    ax.invert_yaxis()
-    _label_x_axis(ax, "seconds", log=False)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.3), ncols=4, frameon=False, fontsize="small")
-    words = f"Timeline in seconds. {title}. Lanes: {', '.join(lanes)}. States: {', '.join(states)}."
-    _finish_figure(figure, ax, title, note, words)
-    return ax
-
-
-def _segment_style(n):
+def segment_style(n):
     """Return how the n-th kind of segment looks: it differs in colour and in pattern."""
     return {
         "color": COLOURS[n % len(COLOURS)], "hatch": HATCHES[n % len(HATCHES)], "edgecolor": "black", "linewidth": 0.6,
@@ -256,7 +227,7 @@ def _bytes_text(value, _position):
     return human(value)
 
 
-def _label_x_axis(ax, column, log):
+def label_x_axis(ax, column, log):
     unit = _unit(column)
     ax.set_xlabel(f"{unit}, logarithmic scale" if log else unit)
     if unit == "bytes":
@@ -264,7 +235,7 @@ def _label_x_axis(ax, column, log):
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _finish_figure(figure, ax, title, note, words):
+def finish_figure(figure, ax, title, note, words):
     """Set the title and the note, and have a notebook show the figure with words for who cannot see it."""
     ax.set_title(title, loc="left")
     if note:

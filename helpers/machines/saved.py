@@ -122,7 +122,7 @@ def _settle(work, monitor, control, port):
     client = keys.client(work, port)
     client.version()
     client.info()
-    for image in client.images.list("course/hello-world"):
+    for image in client.images.list("hello-world"):
         for _ in range(2):
             client.containers.run(image, remove=True)
     client.close()

@@ -15,7 +15,7 @@ from helpers.images.layers import size
 from helpers.measure.rows import ACCELERATORS, density, first_answer, spread
 from helpers.progress import progress
 
-TOOLS_IMAGE = "course/debian:bookworm-slim"  # has perl, which reads /proc
+TOOLS_IMAGE = "debian:trixie-slim"  # has perl, which reads /proc
 MEMORY_SCRIPT = Path(__file__).with_name("memory_of.pl")
 
 
@@ -138,7 +138,7 @@ def _tool(client, command):
     try:
         client.images.get(TOOLS_IMAGE)
     except docker.errors.ImageNotFound:
-        remedy = 'base_image(client, "debian:bookworm-slim")'
+        remedy = 'base_image(client, "debian:trixie-slim")'
         raise CourseError("reading the memory of containers", f"{TOOLS_IMAGE} is not here", remedy) from None
     options = {"pid_mode": "host", "userns_mode": "host", "network_mode": "none", "cap_add": ["SYS_PTRACE"]}
     try:

@@ -36,7 +36,7 @@ def phases(client, image):
 
     Example::
 
-        table(phases(client, "course/debian:bookworm-slim"))
+        table(phases(client, "debian:trixie-slim"))
     """
     control = qemu.Control(qemu.connect(vm_session.folder() / "control"))
     control(BEGIN)

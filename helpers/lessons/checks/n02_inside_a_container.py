@@ -23,7 +23,7 @@ def limited_memory(client, container):
 @exercise("02-keep", "volume", "where do files go that outlive every container?")
 def note_in_volume(client, volume):
     """Write a file named note so that it is still there when its container is removed."""
-    base = client.images.get("course/debian:bookworm-slim")
+    base = client.images.get("debian:trixie-slim")
     mounted = {volume.name: {"bind": "/data", "mode": "ro"}}
     _, listed = status_and_output(client, base, ["ls", "-A", "/data"], volumes=mounted)
     names = listed.split()

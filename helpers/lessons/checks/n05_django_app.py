@@ -9,10 +9,8 @@ from pathlib import Path
 
 import docker
 
-from helpers import state
 from helpers.containers.outcome import status_and_output
-from helpers.images.build import remember
-from helpers.images.build_log import build_events
+from helpers.images.build import build_quietly
 from helpers.images.contents import read_file
 from helpers.lessons.checks.checking import exercise
 from helpers.lessons.checks.observing import end_of_text
@@ -71,23 +69,10 @@ def slow_step_cached(client, text):
 def _built(client, folder, code):
     """Return the image of a folder with some code, or None; and what the engine says of a build that failed."""
     (Path(folder) / "app.py").write_text(code)
-    options = {"buildargs": {"BASE": "course/debian:bookworm-slim"}, "labels": {state.LABEL: "1"}}
-    image_id, made = None, []
     try:
-        for kind, line in build_events(client.api.build(path=folder, rm=True, forcerm=True, decode=True, **options)):
-            if kind == "image":
-                image_id = line
-            elif kind == "made":
-                made.append(line.split()[-1])
+        return build_quietly(client, folder), ""
     except docker.errors.BuildError as error:
         return None, end_of_text(error.msg, LONGEST_ERROR)
-    except docker.errors.APIError as error:
-        return None, end_of_text(error.explanation or str(error), LONGEST_ERROR)
-    except docker.errors.DockerException as error:
-        return None, end_of_text(str(error), LONGEST_ERROR)
-    finally:
-        remember(made)
-    return client.images.get(image_id), ""
 
 
 def _files_of_app(image):

@@ -11,11 +11,11 @@ from helpers.lessons.checks.observing import end_of_text, it_runs, output_in, we
 @exercise("08-users", "answer", "the engine hands out files of a container that has neither ls nor cat. How?")
 def users_in_distroless(client, answer):
     """Find out how many users /etc/passwd of the distroless image has."""
-    users = _number_of_users(client, "course/distroless/python3-debian12")
+    users = _number_of_users(client, "gcr.io/distroless/python3-debian13")
     question = "one line, one user, and a number is asked for: Python can read the file in there"
     if answer == str(users + 1):
         question = "that is one too many. Is the last line empty?"
-    elif answer == str(_number_of_users(client, "course/debian:bookworm-slim")):
+    elif answer == str(_number_of_users(client, "debian:trixie-slim")):
         question = "that is the number in Debian's image. Which image did you ask?"
     yield "it is the number of lines in that file", answer == str(users), question
 

@@ -8,8 +8,8 @@ from functools import partial
 import docker
 import ipywidgets
 
-from helpers import state
 from helpers.containers.outcome import status_and_output
+from helpers.images.build import build_quietly
 from helpers.lessons.widgets.parts import FULL_WIDTH, html_table, result_area, result_html, run_on_click, widget_box
 
 TAG = "course/starts"
@@ -21,7 +21,7 @@ def explore_entrypoint(client: docker.DockerClient, base: docker.models.images.I
     """
     Return a widget: type ENTRYPOINT, CMD and an argument, and see what runs, by running it.
 
-    SDK calls: ``client.images.build``, ``client.containers.run``.
+    It calls ``build`` and ``client.containers.run``.
 
     Example::
 
@@ -61,6 +61,5 @@ def _show_run(client, base, instructions, argument, result):
 
 def _build_image(client, base, instructions):
     typed = [f"{field.description} {field.value}" for field in instructions if field.value.strip()]
-    dockerfile = "\n".join([f"FROM {base.tags[0]}", f"LABEL {state.LABEL}=1", *typed])
-    image, _ = client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=TAG, rm=True, forcerm=True)
-    return image
+    dockerfile = "\n".join([f"FROM {base.tags[0]}", *typed])
+    return build_quietly(client, fileobj=io.BytesIO(dockerfile.encode()), tag=TAG)

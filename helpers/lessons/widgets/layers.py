@@ -5,7 +5,7 @@ from functools import partial
 import docker
 import ipywidgets
 
-from helpers.images.contents import files_of_layers
+from helpers.images.layers import files_of_layers
 from helpers.lessons.table import human
 from helpers.lessons.widgets.parts import html_table, result_area, result_html, unbroken, widget_box
 

@@ -1,38 +1,42 @@
 """A widget in which a Dockerfile is edited and built."""
 
 import contextlib
-import shutil
-import tempfile
+import secrets
 import time
 from functools import partial
 from pathlib import Path
 
 import docker
 import ipywidgets
+import requests
 
+from helpers import state
+from helpers.engine import build_cache
 from helpers.host.network import proxies
+from helpers.images import buildkit, pip_secrets
 from helpers.images.build import remember
-from helpers.images.build_log import build_events
+from helpers.images.build_errors import build_error
+from helpers.images.dockerfile import stage_rows
 from helpers.images.layers import size
+from helpers.images.trace import Trace
 from helpers.lessons.table import human
 from helpers.lessons.widgets.parts import error_html, html_table, result_area, result_html, run_on_click, widget_box
 
 TAG = "course/playground"
-BUILDING = {}  # by id, the container of the step that is being built, and its client
-ERROR_LINES = 8  # of a failing step's output
+BUILDING = {}  # by its id, the client of each build that is going on
 
 
-def playground(client: docker.DockerClient, path: str | Path, base: docker.models.images.Image) -> ipywidgets.Widget:
+def playground(client: docker.DockerClient, path: str | Path) -> ipywidgets.Widget:
     """
     Return a widget: edit a Dockerfile, build it, see which steps came from the cache, and how layers and size change.
 
     ``path`` is a folder with a Dockerfile; it stays as it is, the text that you edit is used in its place. The image is
-    ``course/playground``. A step can be stopped; a new playground stops that of an earlier one.
-    SDK calls: ``client.api.build``, ``image.history``, ``client.api.kill``.
+    ``course/playground``. A build can be stopped; a new playground stops that of an earlier one.
+    API calls: those of ``build``, ``POST /build/cancel``; SDK call: ``image.history``.
 
     Example::
 
-        playground(client, "apps/first", base)
+        playground(client, "apps/first")
     """
     editor = ipywidgets.Textarea(
         (Path(path) / "Dockerfile").read_text(),
@@ -40,91 +44,85 @@ def playground(client: docker.DockerClient, path: str | Path, base: docker.model
         layout=ipywidgets.Layout(width="98%", height="14em"),
     )
     build = ipywidgets.Button(description="Build", button_style="primary", tooltip="build this Dockerfile")
-    stop = ipywidgets.Button(description="Stop", tooltip="stop the step that is built", disabled=True)
+    stop = ipywidgets.Button(description="Stop", tooltip="stop this build", disabled=True)
     result = result_area("Change a line, then build.")
-    _stop_step()
-    work = partial(_build, client, path, base, editor=editor, stop=stop, result=result, builds=[])
+    _stop_builds()
+    work = partial(_build, client, Path(path), editor=editor, stop=stop, result=result, builds=[])
     run_on_click(build, work, result)
-    stop.on_click(_stop_step)
+    stop.on_click(_stop_builds)
     buttons = ipywidgets.HBox([build, stop])
     return widget_box("edit a Dockerfile, build it, see the steps", editor, buttons, result)
 
 
-def _stop_step(_button=None):
-    """Kill the container of the step that is being built, if there is one: the engine then stops the build."""
-    for container_id, client in list(BUILDING.items()):
-        with contextlib.suppress(docker.errors.APIError):  # it has ended meanwhile
-            client.api.kill(container_id)
+def _stop_builds(_button=None):
+    """Have the engine stop what a playground builds."""
+    for build_id, client in list(BUILDING.items()):
+        with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
+            buildkit.cancel(client, build_id)
 
 
-def _build(client, path, base, editor, stop, result, builds):
+def _build(client, path, editor, stop, result, builds):
     """Build what is in the editor and show it; add its size and its number of layers to ``builds``."""
-    began, steps, log = time.monotonic(), [], []
+    began, trace = time.monotonic(), Trace()
     stop.disabled = False
     try:
-        image = _build_image(client, path, base, editor.value, steps, log, result)
+        image = _build_image(client, path, editor.value, trace, result)
     except docker.errors.DockerException as error:
-        result.value = _failure(steps, log, error)
+        explained = build_error(error, trace, client, path / "Dockerfile", TAG, path, text=editor.value)
+        said = explained.__notes__[0].partition("answer: ")[2]
+        steps = _step_table(trace, editor.value, failed=True)
+        result.value = error_html("There is no new image.", said, above=steps)
         return
     finally:
         stop.disabled = True
         BUILDING.clear()
+        with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException):
+            build_cache.remember(client, trace.made())
     builds.append((size(image), len(image.attrs["RootFS"]["Layers"])))
-    result.value = result_html(_step_table(steps) + _comparison(builds, time.monotonic() - began))
+    result.value = result_html(_step_table(trace, editor.value) + _comparison(builds, time.monotonic() - began))
 
 
-def _build_image(client, path, base, dockerfile, steps, log, result):
-    """Build a folder with another Dockerfile and return the image; ``_follow`` fills ``steps`` and ``log``."""
-    with tempfile.TemporaryDirectory(prefix="docker-course-") as parent:
-        folder = shutil.copytree(path, Path(parent) / "context")
-        (folder / "Dockerfile").write_text(dockerfile)
-        arguments = {**proxies(), "BASE": base.tags[0]}
-        answers = client.api.build(path=str(folder), tag=TAG, buildargs=arguments, rm=True, forcerm=True, decode=True)
-        image_id = _follow(build_events(answers), client, steps, log, result)
-    return client.images.get(image_id)
+def _build_image(client, path, dockerfile, trace, result):
+    """Build a folder with another Dockerfile and return the image; its steps are shown as they come."""
+    text, given = pip_secrets.added(dockerfile)
+    build_id = secrets.token_hex(12)
+    asked = buildkit.parameters(TAG, {"buildargs": proxies(), "labels": {state.LABEL: "1"}})
+
+    def show():
+        BUILDING[build_id] = client
+        result.value = result_html(_step_table(trace, dockerfile), role="group")
+
+    buildkit.solve(
+        client,
+        trace,
+        path,
+        path / "Dockerfile",
+        text=text.encode(),
+        given=given,
+        changed=show,
+        build_id=build_id,
+        **asked,
+    )
+    remember([trace.image_id])
+    return client.images.get(trace.image_id)
 
 
-def _follow(events, client, steps, log, result):
-    """
-    Show the steps of a build as they come; return the image's id.
-
-    ``steps`` gets a list ``[instruction, how]`` a step, ``log`` holds the output of the last one.
-    """
-    made, image_id = [], None
-    try:
-        for kind, line in events:
-            if kind == "step":
-                log.clear()
-                BUILDING.clear()
-                instruction = line.split(" : ", 1)[1]
-                result.value = result_html(_step_table([*steps, [instruction, "working …"]]), role="group")
-                steps.append([instruction, "done"])
-            elif kind == "cached":
-                steps[-1][1] = "from the cache"
-            elif kind == "running":
-                BUILDING[line.split()[-1]] = client
-            elif kind == "made":
-                made.append(line.split()[-1])
-            elif kind == "image":
-                image_id = line
-            elif kind in ("output", "warning"):
-                log.append(line)
-    finally:
-        remember(made)
-    return image_id
+def _step_table(trace, dockerfile, failed=False):
+    rows = trace.steps([row["stage"] for row in stage_rows(dockerfile)])
+    return html_table(["step", "how"], [[row["step"], _how(row, failed)] for row in rows]) if rows else ""
 
 
-def _step_table(steps):
-    return html_table(["step", "how"], steps)
-
-
-def _failure(steps, log, error):
-    """Return HTML for a build that stopped: its steps, the last one failed, and the end of that one's output."""
-    said = getattr(error, "msg", None) or getattr(error, "explanation", None) or str(error)
-    text = "\n".join([*log[-ERROR_LINES:], said])
-    if steps:
-        steps[-1][1] = "failed"
-    return error_html("There is no new image.", text, above=_step_table(steps) if steps else "")
+def _how(row, failed):
+    """Return what became of a step; in a build that failed, what has begun and not ended is what failed."""
+    if row["error"]:
+        return "failed" if "cancel" not in row["error"] else "stopped"
+    if row["cached"]:
+        return "from the cache"
+    if row["end_seconds"] is not None:
+        return "done"
+    if row["start_seconds"] is None or failed:
+        return "not reached" if failed else "waiting"
+    return "working …"
 
 
 def _comparison(builds, seconds):

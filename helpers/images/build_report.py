@@ -1,0 +1,49 @@
+"""What a build shows: what runs while it runs; then one line, with the steps folded below it."""
+
+import html
+import sys
+
+from helpers.images.trace import STEP
+from helpers.progress import progress
+
+
+def bar_of(title):
+    """Return a progress bar for a build; ``follow`` draws on it."""
+    return progress(total=None, desc=title)
+
+
+def follow(bar, trace):
+    """Show how many steps are done, which run now, and the last line that they printed."""
+    steps = [one for one in trace.vertexes.values() if STEP.match(one.name)]
+    running = [one for one in steps if one.started and not one.completed]
+    bar.total = len(steps) or None
+    bar.n = sum(bool(one.completed) for one in steps)
+    words = ["; ".join(one.name[:40] for one in running)]
+    words += [trace.output(one.digest).strip().rpartition("\n")[2][:60] for one in running[-1:]]
+    bar.set_postfix_str(" │ ".join(filter(None, words)), refresh=False)
+    bar.update(0)
+
+
+def show(tag, rows, seconds):
+    """Print the line of a build; in a notebook, its steps are folded below it."""
+    stages = len({row["stage"] for row in rows})
+    cached = sum(row["cached"] for row in rows)
+    line = f"{tag}: {_count(len(rows), 'step')} in {_count(stages, 'stage')}, {cached} from the cache, {seconds:.1f} s"
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if not getattr(shell, "kernel", None):
+        print(line)
+        return
+    from IPython.display import display
+
+    steps = "".join(f"{html.escape(step_words(row))}\n" for row in rows)
+    folded = f"<details><summary>{html.escape(line)}</summary><pre>{steps}</pre></details>"
+    display({"text/plain": line, "text/html": folded}, raw=True)
+
+
+def step_words(row):
+    """Return a step as BuildKit names it, on one line: ``[build 2/4] RUN apt-get update``."""
+    return " ".join(row["step"].split())
+
+
+def _count(number, word):
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,105 @@
+"""One build by the engine's BuildKit: the request, the session that it calls back on, and its answer."""
+
+import json
+import secrets
+
+import docker
+
+from helpers.images import messages
+from helpers.images.context import DIFF_COPY, diff_copy
+from helpers.images.session import NOT_FOUND, Refused, session, unary
+
+GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
+HUB = "registry-1.docker.io"
+
+
+def solve(client, trace, folder, file, text=None, given=None, changed=lambda: None, build_id=None, **parameters):
+    """
+    Have the engine build a folder with a Dockerfile, and tell a ``Trace`` all that it says.
+
+    ``text`` is sent in place of the Dockerfile, ``given`` are the secrets; ``changed`` is called after each answer;
+    ``build_id`` is what ``cancel`` takes. The parameters are those of the API. If the build is interrupted, the engine
+    stops it. API calls: ``POST /session``, ``POST /build?version=2``, ``POST /build/cancel``.
+
+    Raises:
+        docker.errors.BuildError: the engine stopped the build; with its words.
+        docker.errors.APIError: the engine refused it.
+        CourseError: a file could not be sent.
+    """
+    services = {
+        DIFF_COPY: diff_copy(
+            {"context": folder, "dockerfile": file.parent}, {("dockerfile", file.name): text} if text else {}
+        ),
+        GET_SECRET: unary(lambda message: _secret(message, given or {})),
+        CREDENTIALS: unary(lambda message: _credentials(message, client)),
+    }
+    build_id = build_id or secrets.token_hex(12)
+    with session(client, services, shared_key=str(folder.absolute())) as opened:
+        asked = {"version": "2", "remote": "client-session", "session": opened.id, "buildid": build_id}
+        asked |= {"dockerfile": file.name, **parameters}
+        try:
+            response = client.api._post(client.api._url("/build"), params=asked, stream=True, timeout=None)
+            client.api._raise_for_status(response)
+            for answer in client.api._stream_helper(response, decode=True):
+                trace.take(answer)
+                changed()
+        except (docker.errors.BuildError, docker.errors.APIError):
+            if opened.error:
+                raise opened.error from None
+            raise
+        except BaseException:
+            cancel(client, build_id)
+            raise
+
+
+def cancel(client, build_id):
+    """Have the engine stop a build; it answers when it has heard, not when the build has ended."""
+    client.api._post(client.api._url("/build/cancel"), params={"id": build_id})
+
+
+def _secret(message, given):
+    name = messages.GetSecretRequest.loads(message).id
+    if name not in given:
+        raise Refused(NOT_FOUND, f"secret {name}: not found")
+    value = given[name]
+    return bytes(messages.GetSecretResponse(value.encode() if isinstance(value, str) else bytes(value)))
+
+
+def _credentials(message, client):
+    """Answer with the login that docker-py knows for a registry; where its program fails, with none, as docker does."""
+    host = messages.CredentialsRequest.loads(message).host
+    try:
+        found = client.api._auth_configs.resolve_authconfig(None if host == HUB else host) or {}
+    except docker.errors.DockerException:
+        found = {}
+    token = found.get("IdentityToken") or found.get("identitytoken")
+    if token:
+        return bytes(messages.CredentialsResponse("", token))
+    name, password = (found.get(key) or found.get(key.lower()) or "" for key in ("Username", "Password"))
+    return bytes(messages.CredentialsResponse(name, password))
+
+
+def parameters(tag, arguments):
+    """
+    Return the API's parameters for arguments of ``client.images.build``.
+
+    Raises:
+        TypeError: there is no such argument.
+    """
+    found = {"t": tag} if tag else {}
+    for name, value in arguments.items():
+        if name in ("buildargs", "labels", "cache_from"):
+            texts = [str(one) for one in value] if name == "cache_from" else {k: _text(v) for k, v in value.items()}
+            found[name.replace("_", "")] = json.dumps(texts)
+        elif name in ("target", "platform", "network_mode"):
+            found[name.replace("_", "")] = value
+        elif name in ("nocache", "pull"):
+            found[name] = "1" if value else "0"
+        elif name not in ("rm", "forcerm"):  # the older builder's containers: BuildKit has none
+            raise TypeError(name)
+    return found
+
+
+def _text(value):
+    return value if value is None else str(value)

@@ -1,0 +1,87 @@
+"""What BuildKit says while it builds: each step, when it ran, what it needed, what it printed."""
+
+import base64
+import re
+
+import docker
+
+from helpers.images.messages import StatusResponse
+
+STEP = re.compile(r"\[(?:\w+/\S+ +)?(?:(?P<stage>\S+) +)?(?P<number>\d+)/\d+\] (?P<instruction>.*)", re.DOTALL)
+
+
+class Trace:
+    """What has been heard of a build so far: ``vertexes`` by digest, ``logs``, ``warnings``, the image's id."""
+
+    def __init__(self):
+        self.vertexes, self.logs, self.warnings, self.image_id = {}, {}, [], None
+
+    def take(self, answer):
+        """
+        Take one answer of the engine.
+
+        Raises:
+            docker.errors.BuildError: the engine stopped the build; with its words.
+        """
+        said = (answer.get("errorDetail") or {}).get("message") or answer.get("error")
+        if said:
+            raise docker.errors.BuildError(said, [])
+        if answer.get("id") == "moby.image.id":
+            self.image_id = answer["aux"]["ID"]
+        elif answer.get("id") == "moby.buildkit.trace":
+            status = StatusResponse.loads(base64.b64decode(answer["aux"]))
+            for vertex in status.vertexes:
+                known = self.vertexes.setdefault(vertex.digest, vertex)
+                known.started = known.started or vertex.started
+                known.completed = vertex.completed or known.completed
+                known.cached, known.error = known.cached or vertex.cached, vertex.error or known.error
+            for log in status.logs:
+                self.logs.setdefault(log.vertex, []).append(log.msg)
+            self.warnings += status.warnings
+
+    def made(self):
+        """Return ``(name, began, ended)`` of what was not in the cache, in seconds of the engine's clock."""
+        ran = [one for one in self.vertexes.values() if one.started and not one.cached]
+        return [(one.name, _seconds(one.started), _seconds(one.completed or one.started)) for one in ran]
+
+    def failed(self):
+        """Return the vertex that stopped the build, or None."""
+        stopped = [one for one in self.vertexes.values() if one.error and "context canceled" not in one.error]
+        return stopped[0] if stopped else None
+
+    def output(self, digest):
+        """Return what a step printed, as text."""
+        return b"".join(self.logs.get(digest, [])).decode(errors="replace")
+
+    def began(self):
+        """Return when the first step began, by the engine's clock."""
+        return min((_seconds(one.started) for one in self.vertexes.values() if one.started), default=0)
+
+    def steps(self, stage_names):
+        """Return the rows of ``build_steps``, in the order of the Dockerfile, whose stages are named."""
+        began = self.began()
+        rows = [self._row(vertex, began) for vertex in self.vertexes.values() if STEP.match(vertex.name)]
+        for row in rows:
+            row["stage"] = row["stage"] or (stage_names or ["stage-0"])[0]  # the only stage is not named in its steps
+        order = {name: number for number, name in enumerate(stage_names)}
+        return sorted(rows, key=lambda row: (order.get(row["stage"], len(order)), row["number"]))
+
+    def _row(self, vertex, began):
+        found = STEP.match(vertex.name)
+        needs = [self.vertexes[digest].name for digest in vertex.inputs if digest in self.vertexes]
+        return {
+            "step": vertex.name,
+            "stage": found["stage"],
+            "number": int(found["number"]),
+            "instruction": found["instruction"],
+            "cached": vertex.cached,
+            "start_seconds": _seconds(vertex.started) - began if vertex.started else None,
+            "end_seconds": _seconds(vertex.completed) - began if vertex.completed else None,
+            "inputs": needs,
+            "output": self.output(vertex.digest),
+            "error": vertex.error,
+        }
+
+
+def _seconds(timestamp):
+    return timestamp.seconds + timestamp.nanos / 1e9

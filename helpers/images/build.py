@@ -73,7 +73,7 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             raise no_buildkit(client, "it named no image", tag, path)
         image = client.images.get(trace.image_id)
         remember([image.id])
-        _steps[image.id] = trace.steps([row["stage"] for row in stage_rows(file.read_text(errors="replace"))])
+        _steps[image.id] = trace.steps(stage_rows(file.read_text(errors="replace")))
     return image
 
 
@@ -83,7 +83,7 @@ def build_steps(image: docker.models.images.Image) -> list[dict]:
 
     Keys:
         step: as BuildKit names it, such as ``[build 2/4] RUN apt-get update``.
-        stage, number, instruction: its parts.
+        stage, number, of, instruction: its parts.
         cached: whether the cache had it.
         start_seconds, end_seconds: since the build began, by the engine's clock.
         inputs: the steps that it needed.

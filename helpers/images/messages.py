@@ -29,6 +29,14 @@ class Vertex(BaseMessage):
 
 
 @dataclass
+class VertexStatus(BaseMessage):
+    """A part of a step that goes on inside it, such as the download of a layer."""
+
+    id: Annotated[str, Field(1)] = ""
+    vertex: Annotated[str, Field(2)] = ""
+
+
+@dataclass
 class VertexLog(BaseMessage):
     """A piece of what a step's command printed."""
 
@@ -75,6 +83,7 @@ class StatusResponse(BaseMessage):
     """What has happened in a build since the last one of these; ``moby.buildkit.trace`` in the engine's answer."""
 
     vertexes: Annotated[list[Vertex], Field(1)] = field(default_factory=list)
+    statuses: Annotated[list[VertexStatus], Field(2)] = field(default_factory=list)
     logs: Annotated[list[VertexLog], Field(3)] = field(default_factory=list)
     warnings: Annotated[list[VertexWarning], Field(4)] = field(default_factory=list)
 

@@ -7,7 +7,7 @@ import docker
 
 from helpers.images.messages import StatusResponse
 
-STEP = re.compile(r"\[(?:\w+/\S+ +)?(?:(?P<stage>\S+) +)?(?P<number>\d+)/\d+\] (?P<instruction>.*)", re.DOTALL)
+STEP = re.compile(r"\[(?:\w+/\S+ +)?(?:(?P<stage>\S+) +)?(?P<number>\d+)/(?P<of>\d+)\] (?P<instruction>.*)", re.DOTALL)
 
 
 class Trace:
@@ -15,6 +15,7 @@ class Trace:
 
     def __init__(self):
         self.vertexes, self.logs, self.warnings, self.image_id = {}, {}, [], None
+        self.downloads = set()  # digests of steps that fetched something
 
     def take(self, answer):
         """
@@ -35,6 +36,7 @@ class Trace:
                 known.started = known.started or vertex.started
                 known.completed = vertex.completed or known.completed
                 known.cached, known.error = known.cached or vertex.cached, vertex.error or known.error
+            self.downloads |= {one.vertex for one in status.statuses if not one.id.startswith("resolve ")}
             for log in status.logs:
                 self.logs.setdefault(log.vertex, []).append(log.msg)
             self.warnings += status.warnings
@@ -57,27 +59,36 @@ class Trace:
         """Return when the first step began, by the engine's clock."""
         return min((_seconds(one.started) for one in self.vertexes.values() if one.started), default=0)
 
-    def steps(self, stage_names):
-        """Return the rows of ``build_steps``, in the order of the Dockerfile, whose stages are named."""
+    def steps(self, stages):
+        """Return the rows of ``build_steps``, in the Dockerfile's order; ``stages`` are those of ``stage_rows``."""
         began = self.began()
         rows = [self._row(vertex, began) for vertex in self.vertexes.values() if STEP.match(vertex.name)]
+        order = {row["stage"]: number for number, row in enumerate(stages)}
         for row in rows:
-            row["stage"] = row["stage"] or (stage_names or ["stage-0"])[0]  # the only stage is not named in its steps
-        order = {name: number for number, name in enumerate(stage_names)}
+            row["stage"] = row["stage"] or next(iter(order), "stage-0")  # the only stage is not named in its steps
+        for row in rows:
+            if row["instruction"].startswith("FROM "):
+                _name_after_first_stage(row, rows, stages)
+        names = {vertex.digest: vertex.name for vertex in self.vertexes.values()}
+        names |= {row.pop("digest"): row["step"] for row in rows}
+        for row in rows:
+            row["inputs"] = [names[digest] for digest in row["inputs"] if digest in names]
         return sorted(rows, key=lambda row: (order.get(row["stage"], len(order)), row["number"]))
 
     def _row(self, vertex, began):
         found = STEP.match(vertex.name)
-        needs = [self.vertexes[digest].name for digest in vertex.inputs if digest in self.vertexes]
+        is_base = found["instruction"].startswith("FROM ")
         return {
+            "digest": vertex.digest,
             "step": vertex.name,
             "stage": found["stage"],
             "number": int(found["number"]),
+            "of": int(found["of"]),
             "instruction": found["instruction"],
-            "cached": vertex.cached,
+            "cached": vertex.cached or (is_base and vertex.digest not in self.downloads),
             "start_seconds": _seconds(vertex.started) - began if vertex.started else None,
             "end_seconds": _seconds(vertex.completed) - began if vertex.completed else None,
-            "inputs": needs,
+            "inputs": list(vertex.inputs),
             "output": self.output(vertex.digest),
             "error": vertex.error,
         }
@@ -85,3 +96,20 @@ class Trace:
 
 def _seconds(timestamp):
     return timestamp.seconds + timestamp.nanos / 1e9
+
+
+def _name_after_first_stage(row, rows, stages):
+    """Name a FROM, which BuildKit runs once for all stages that begin so, after the first of these."""
+    image = row["instruction"].removeprefix("FROM ").partition("@")[0]
+    image = image.removeprefix("docker.io/").removeprefix("library/")
+    users = {step["stage"] for step in rows}
+    for stage in stages:
+        known = stage["begins_from"].partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
+        if image in (known, f"{known}:latest") and stage["stage"] in users:
+            others = [one for one in rows if one["stage"] == stage["stage"] and one is not row]
+            total = others[0]["of"] if others else row["of"]
+            name = f"{stage['stage']} " if len(users) > 1 else ""
+            instruction = f"FROM {stage['begins_from']}"
+            row |= {"stage": stage["stage"], "of": total, "instruction": instruction}
+            row["step"] = f"[{name}{row['number']}/{total}] {instruction}"
+            return

@@ -28,13 +28,13 @@ def plot_timeline(rows: list[dict], title: str = "", note: str = "") -> Axes:
     for n, state in enumerate(states):
         spans = [row for row in rows if row["state"] == state]
         ax.barh(
-            [row["name"] for row in spans], [row["end_seconds"] - row["start_seconds"] for row in spans],
+            [lanes.index(row["name"]) for row in spans], [row["end_seconds"] - row["start_seconds"] for row in spans],
             left=[row["start_seconds"] for row in spans], height=0.55, label=state, **segment_style(n),
         )  # fmt: skip
     ticks = [row for row in rows if not row["state"]]
     if ticks:
         look = {"marker": "|", "markersize": 12, "color": "black", "linestyle": "", "label": "from the cache"}
-        ax.plot([row["start_seconds"] for row in ticks], [row["name"] for row in ticks], **look)
+        ax.plot([row["start_seconds"] for row in ticks], [lanes.index(row["name"]) for row in ticks], **look)
     ax.set_yticks(range(len(lanes)), [_shortened(lane) for lane in lanes])
     ax.set_ylim(len(lanes) - 0.5, -0.5)
     ax.set_xlim(left=0)

@@ -108,7 +108,7 @@ def _build_image(client, path, dockerfile, trace, result):
 
 
 def _step_table(trace, dockerfile, failed=False):
-    rows = trace.steps([row["stage"] for row in stage_rows(dockerfile)])
+    rows = trace.steps(stage_rows(dockerfile))
     return html_table(["step", "how"], [[row["step"], _how(row, failed)] for row in rows]) if rows else ""
 
 

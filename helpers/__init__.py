@@ -3,7 +3,7 @@ Docker, measured: thin helpers around the Docker SDK for Python.
 
 =============  ==================================================================================
 an engine      connect, proxies
-images         base_image, build, build_steps, stages, size, layers, contents, compare, security_fixes
+images         base_image, build, build_steps, stages, lint, size, layers, contents, compare, security_fixes
 containers     run, url, labels, server
 measuring      measure_container, measure_vm
 tables, plots  table, plot_bars, plot_layers, plot_lines, plot_density, plot_timeline, plot_stages
@@ -26,6 +26,7 @@ _HOMES = {
     "build": "images.build",
     "build_steps": "images.build",
     "stages": "images.dockerfile",
+    "lint": "images.lint",
     "size": "images.layers",
     "layers": "images.layers",
     "contents": "images.contents",

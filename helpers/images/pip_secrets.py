@@ -26,7 +26,7 @@ def added(text):
         text, secrets = added(Path("apps/web/Dockerfile").read_text())
     """
     rows = [row for row in instructions(text) if row["keyword"] == "RUN" and re.search("pip", row["arguments"], re.I)]
-    found = _files() if rows else {}
+    found = files() if rows else {}
     if not found:
         return text, {}
     lines = text.splitlines(keepends=True)
@@ -36,7 +36,7 @@ def added(text):
 
 
 @functools.cache
-def _files():
+def files():
     """Return pip's configuration and the certificates by the names of their secrets; none where there are none."""
     bundle, (pip, _) = settings.certificate_bundle(), settings.pip_settings()
     if not bundle and not pip:

@@ -1,9 +1,9 @@
 """
 Start a Docker Engine from a root file system of its own, beside whatever engine this computer has: Linux, as root.
 
-It shares this computer's network. Its bridge and addresses are its own, and it writes no firewall rules: another engine's
-would suffer. Three rules of iptables give its containers the network and go with it. Published ports are docker-proxy's
-work, and its networks are not kept apart from each other.
+It shares this computer's network. Its bridge and addresses are its own, and it writes no firewall rules: another
+engine's would suffer. Three rules of iptables give its containers the network and go with it. Published ports are
+docker-proxy's work, and its networks are not kept apart from each other.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ def refuse_in_use(root):
     """Raise CourseError where a program runs from a root file system, as an engine does."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if os.path.samefile(process / "root", root):
+            if root.samefile(process / "root"):
                 raise CourseError(f"making {root} again", f"process {process.name} runs from it", "end that first")
 
 
@@ -114,9 +114,10 @@ def _answering(process, folder):
     if not path.exists():
         tail = "\n".join((folder / "log").read_text().splitlines()[-5:])
         raise CourseError("starting dockerd", f"it ended before it answered: {tail}", f"read {folder / 'log'}")
-    with contextlib.closing(docker.DockerClient(base_url=f"unix://{path}", timeout=waiting.ENGINE_START_SECONDS)) as one:
-        one.ping()
-    return f"unix://{path}"
+    address = f"unix://{path}"
+    with contextlib.closing(docker.DockerClient(base_url=address, timeout=waiting.ENGINE_START_SECONDS)) as client:
+        client.ping()
+    return address
 
 
 def _end(process, folder):

@@ -3,6 +3,9 @@
 
 def pytest_collection_modifyitems(config, items):
     """Keep cells of notebooks, and tests with the client of an engine: others start engines of this computer."""
-    kept = [item for item in items if item.path.suffix == ".ipynb" or "client" in getattr(item, "fixturenames", ())]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    kept, left_out = [], []
+    for item in items:
+        wanted = item.path.suffix == ".ipynb" or "client" in getattr(item, "fixturenames", ())
+        (kept if wanted else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
     items[:] = kept

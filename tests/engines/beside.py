@@ -77,7 +77,9 @@ def engine(root, folder, containerd, fresh=False):
         command = [*NAMESPACES, "sh", "-ec", ENGINE, str(root), str(folder)]
         try:
             _add_network(bridge, network)
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(  # Ctrl-C is for who uses the engine, which ends afterwards
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
             try:
                 yield _answering(process, folder)
             finally:

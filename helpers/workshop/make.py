@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 from helpers import engine
 from helpers.host.memory import free_memory
-from helpers.machines import disk
+from helpers.machines import disk, terminal
 from helpers.progress import progress
 from helpers.workshop import fill, tree, uml
 
@@ -44,6 +44,7 @@ def make_disk(why):
             fill.fill(client, fill.rest())
         _convert(disks[0], work / "disk.qcow2", *COMPRESSED)
         _install("disk", work, ("disk.qcow2", "layers.squashfs"))
+        _install_command(work)
     for file in ("plain.json", "plain.qcow2"):
         (disk.folder() / file).unlink()
 
@@ -52,10 +53,13 @@ def _put_bases(work, disks):
     """Put the base images on the first disk, and copy it: the other one begins from there."""
     with ThreadPoolExecutor(8) as pool:
         kernels, archives = pool.submit(uml.unpack, work), fill.archives(work, pool)
+        command = pool.submit(tree.docker_command, work) if terminal.wanted() else None
         _convert(disk.folder() / "plain.qcow2", disks[0], "-O", "raw")
         kernels.result()
         with uml.engine(work, disks[0], work / "session") as client:
             fill.bases(client, archives)
+        if command:
+            command.result()
     for other in disks[1:]:
         subprocess.run(["cp", "--sparse=always", disks[0], other], check=True)
 
@@ -90,6 +94,14 @@ def _install(name, work, files):
     for file in files:
         (work / file).rename(disk.folder() / file)
     disk.write_record(name, {*files, "vmlinuz", "initrd"})
+
+
+def _install_command(work):
+    """Put the docker command in its place, and take away what was unpacked of an earlier one."""
+    (disk.folder() / terminal.ARCHIVE).unlink(missing_ok=True)
+    shutil.rmtree(disk.folder() / "docker", ignore_errors=True)
+    if (work / terminal.ARCHIVE).exists():
+        (work / terminal.ARCHIVE).rename(disk.folder() / terminal.ARCHIVE)
 
 
 def _convert(source, target, *options):

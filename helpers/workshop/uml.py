@@ -36,7 +36,19 @@ OF_SQUASH = (LOADER, "libc.so.6", "libm.so.6", "libz.so.1", "liblzma.so.5", "lib
              "libzstd.so.1", "libxxhash.so.0")  # fmt: skip
 OF_TAR = (LOADER, "libc.so.6", "libacl.so.1", "libselinux.so.1", "libpcre2-8.so.0")
 SQUASH = ("-tar", "-noappend", "-no-progress", "-comp", "zstd", "-Xcompression-level", "9", "-b", "256K")
-ENGINE = "engine --iptables=false --bridge=none"  # dockerd calls iptables some 70 times, which takes 20 seconds
+# The containers' bridge leads outside, to QEMU's network, where each has an address of its own: without a firewall's rules,
+# since dockerd calls iptables some 70 times, which takes 20 seconds. And not the network of the host: BuildKit keeps in
+# mind which one a step had, and a build in a session, which asks for none, would not find the step in its cache.
+ENGINE = """
+modprobe -a bridge veth
+ip link add outside type bridge
+ip address del 10.0.2.15/24 dev eth0
+ip link set eth0 master outside
+ip link set outside up
+ip address add 10.0.2.15/24 dev outside
+ip route add default via 10.0.2.2
+engine --iptables=false --ip6tables=false --bridge=outside --fixed-cidr=10.0.2.128/25 --default-gateway=10.0.2.2
+"""
 STOP = """
 kill $(cat /run/docker.pid 2>/dev/null) && while [ -e /run/docker.pid ]; do sleep 0.1; done
 kill $(pidof containerd) && while pidof containerd; do sleep 0.1; done
@@ -113,16 +125,28 @@ def engine(kernels, disk, session, cpu=None, other=None, layers=None):
         keys.give_to_guest(machine.control, keys.make(session))
         keys.wait_for_engine(session, port, machine.control)
         client = keys.client(session, port)
-        client.api.build = functools.partial(client.api.build, network_mode="host")  # there is no other network
         for name, path in DOWNLOADS.items():
             setattr(client.api, name, functools.partial(_download, machine, path))
         yield client
+        _forget_contexts(client)
         machine.control(STOP)
         if layers:
             _squash(machine, kernels / "mksquashfs", layers)
         machine.control(HALT)
     finally:
         machine.end()
+
+
+def _forget_contexts(client):
+    """
+    Have BuildKit forget the contexts that were sent, and the caches that steps write to (``RUN --mount=type=cache``).
+
+    A finished step does not need them; and they are written to, which layers on a disk of their own cannot be.
+    """
+    for record in client.df()["BuildCache"] or ():
+        sent = record["Description"].startswith(("http url http://build-context", "copy /context"))
+        if sent or record["Type"] not in ("regular", "internal", "frontend"):
+            client.api.prune_builds(filters={"id": record["ID"]}, all=True)
 
 
 def _download(machine, path, what, chunk_size=None):

@@ -36,7 +36,6 @@ FILES = {
     "init": "usr/sbin/init",
     "engine": "usr/sbin/engine",
     "layers": "usr/sbin/layers",
-    "merge": "usr/sbin/merge",
     "runtime": "usr/bin/runtime",
     "setkey": "usr/bin/setkey",
     "session": "usr/bin/session",
@@ -87,7 +86,8 @@ def docker_command(folder):
     """Pack the docker command and buildx, of the release that the engine is of, for terminals of this computer."""
     root = folder / "docker-command"
     _unpack(FOR_TERMINALS, root, "the docker command")
-    script = 'tar -C "$0/usr/bin" -c docker -C "$0/usr/libexec/docker" cli-plugins/docker-buildx | zstd -q -12 -T0 -o "$1"'
+    programs = 'docker -C "$0/usr/libexec/docker" cli-plugins/docker-buildx'
+    script = f'tar -C "$0/usr/bin" -c {programs} | zstd -q -12 -T0 -o "$1"'
     subprocess.run(["sh", "-c", script, root, folder / terminal.ARCHIVE], check=True)
     shutil.rmtree(root)
 

@@ -12,7 +12,7 @@ from helpers.host import apt, network, settings
 from helpers.machines import terminal as docker_command
 
 ENOUGH_DISK_BYTES = 5e9  # the images of all notebooks and what building them leaves
-PROBE = "debian:bookworm-slim"
+PROBE = "debian:trixie-slim"
 
 
 def main():

@@ -19,6 +19,7 @@ from helpers.progress import progress
 ROOT = Path(__file__).parents[2]
 WORKSHOP = ROOT / "helpers" / "workshop"
 SHARED_MEMORY = Path("/dev/shm")
+HOST_SETTINGS = "host-settings"
 BUILD_BYTES = 6e9  # of disk, for a while
 BUILD_MEMORY_MB = 1536  # for the engine that makes the notebooks' images
 PROGRAMS = {
@@ -178,6 +179,11 @@ def qemu_img(*arguments):
         said = done.stderr or done.stdout
         raise CourseError(f"qemu-img {arguments[0]}", said, "free disk space? python3 -m helpers doctor tells")
     return done.stdout
+
+
+def has_host_settings():
+    """Return whether RUN steps with pip took this computer's settings when the machine's images were made."""
+    return (folder() / HOST_SETTINGS).exists()
 
 
 def overlay(base, path, kind="qcow2"):

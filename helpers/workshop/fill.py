@@ -23,10 +23,10 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 # All other public names are left out. The last three remember what would take minutes under emulation.
 REAL = (
     "connect", "server", "base_image", "build", "proxies", "size", "layers", "labels", "compare", "contents",
-    "explore_layers",
+    "explore_layers", "lint", "stages", "build_steps",
 )  # fmt: skip
 
-BASES = ("debian:bookworm-slim", "debian:trixie-slim")  # made first, at the same time
+BASES = ("debian:trixie-slim", "debian:bookworm-slim")  # made first, at the same time
 REGISTRY = "https://registry-1.docker.io/v2/"
 
 
@@ -53,16 +53,11 @@ def archives(folder, pool):
 
 
 def bases(client, made):
-    """
-    Put base images on an engine, the first of them also with this computer's settings for the network.
-
-    ``made`` are those of ``archives``; the others come from a registry.
-    """
+    """Put base images on an engine: ``made`` are those of ``archives``, the others come from a registry."""
     for name, tar in made.items():
-        load_archive(client, f"course/{name}", tar.result())
+        load_archive(client, name, tar.result())
     with ThreadPoolExecutor() as pool:
         list(pool.map(functools.partial(base_image, client), BASES))
-    base_image(client, BASES[0], with_host_settings=True)
 
 
 def names():

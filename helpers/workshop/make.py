@@ -5,6 +5,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 from helpers import engine
+from helpers.images import pip_secrets
 from helpers.machines import disk, terminal
 from helpers.progress import progress
 from helpers.workshop import fill, tree, uml
@@ -44,6 +45,9 @@ def make_disk(why):
         _convert(raw, work / "disk.qcow2", *COMPRESSED)
         _install("disk", work, ("disk.qcow2", "layers.squashfs"))
         _install_command(work)
+        (disk.folder() / disk.HOST_SETTINGS).unlink(missing_ok=True)
+        if pip_secrets.files():
+            (disk.folder() / disk.HOST_SETTINGS).touch()
     for file in ("plain.json", "plain.qcow2"):
         (disk.folder() / file).unlink()
 

@@ -30,6 +30,12 @@ fi
 """
 
 
+@pytest.fixture(scope="module")
+def base(client):
+    """Return Debian 12, which is old enough to lack fixes."""
+    return base_image(client, "debian:bookworm-slim")
+
+
 @pytest.fixture(autouse=True)
 def forget():
     """Ask again in each test, as a new kernel does."""
@@ -38,7 +44,7 @@ def forget():
     fixes._newest.cache_clear()
 
 
-@pytest.mark.parametrize("given", ["course/debian:bookworm-slim", None])
+@pytest.mark.parametrize("given", ["debian:bookworm-slim", None])
 def test_what_is_no_image(given):
     """A name, or nothing, is told from an image."""
     with pytest.raises(CourseError, match="is not an image"):
@@ -64,14 +70,14 @@ def test_the_order_of_versions_is_dpkgs(client, base):
 class TestInstalled:
     """What an image says of its own packages."""
 
-    @pytest.mark.parametrize("name", ["debian:bookworm-slim", "gcr.io/distroless/python3-debian12"])
+    @pytest.mark.parametrize("name", ["debian:bookworm-slim", "gcr.io/distroless/python3-debian13"])
     def test_as_many_as_contents_counts(self, client, name):
         """By dpkg's one file, and by the many files of distroless."""
         image = base_image(client, name)
         rows = installed_packages(image)
         assert len(rows) == contents(image)["packages"] > 20
         libc = next(row for row in rows if row["package"] == "libc6")
-        assert libc["source"] == "glibc" and libc["version"].startswith("2.36-")
+        assert libc["source"] == "glibc" and libc["version"].startswith("2.36-" if "bookworm" in name else "2.41-")
 
     def test_dpkg_says_the_same(self, client, base):
         """The names and versions that dpkg-query prints."""

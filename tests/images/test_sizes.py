@@ -13,7 +13,7 @@ from helpers.images.layers import compressed_size
 @pytest.fixture
 def tiny(client, own_tag, tmp_path):
     """Return an image, never seen before, with two files in two layers."""
-    text = f"FROM scratch\nLABEL org.docker-course=1 once={secrets.token_hex(8)}\nCOPY a /bin/sh\nCOPY b /b\n"
+    text = f"FROM scratch\nLABEL once={secrets.token_hex(8)}\nCOPY a /bin/sh\nCOPY b /b\n"
     folder_of(tmp_path, Dockerfile=f"{text}ENV X=1\nUSER 7\n", a="x" * 1000, b="y" * 234)
     (tmp_path / "a").chmod(0o755)
     (tmp_path / "b").chmod(0o644)
@@ -25,7 +25,7 @@ def test_size_and_layers(tiny):
     assert size(tiny) == 1234
     rows = layers(tiny)
     assert [row["bytes"] for row in rows if row["bytes"]] == [1000, 234]
-    assert [row["instruction"] for row in rows[-4:]] == ["COPY … /bin/sh", "COPY … /b", "ENV X=1", "USER 7"]
+    assert [row["instruction"] for row in rows[-4:]] == ["COPY a /bin/sh", "COPY b /b", "ENV X=1", "USER 7"]
 
 
 def test_compare(tiny):

@@ -180,9 +180,10 @@ def _rules(network):
 
 def _add_network(bridge, network):
     """Add a bridge with an address in a network, and the rules."""
-    address = f"{network[1]}/24"
-    _run("ip", "link", "add", "name", bridge, "type", "bridge")
-    _run("ip", "address", "add", address, "dev", bridge)
+    # without a MAC of its own, a bridge changes it as containers come and go, and the others lose their way out
+    mac = f"02:42:{bytes(map(int, str(network[1]).split('.'))).hex(':')}"
+    _run("ip", "link", "add", "name", bridge, "address", mac, "type", "bridge")
+    _run("ip", "address", "add", f"{network[1]}/24", "dev", bridge)
     for table, rule in _rules(network):
         _run("iptables", "--wait", *table, "--insert", *rule)
 

@@ -8,7 +8,10 @@ import docker
 
 from helpers.images.messages import StatusResponse
 
-STEP = re.compile(r"\[(?:\w+/\S+ +)?(?:(?P<stage>\S+) +)?(?P<number>\d+)/(?P<of>\d+)\] (?P<instruction>.*)", re.DOTALL)
+STEP = re.compile(
+    r"\[ *(?:\w+/\S+ +)?(?:(?P<stage>\S+) +)?(?P<number>\d+)/(?P<of>\d+)\] (?P<instruction>.*)", re.DOTALL
+)
+OWN_MOUNT = re.compile(r"--mount=type=secret,id=docker-course-\S+ ")  # what pip_secrets adds to a RUN
 
 
 class Trace:
@@ -33,6 +36,7 @@ class Trace:
         elif answer.get("id") == "moby.buildkit.trace":
             status = StatusResponse.loads(base64.b64decode(answer["aux"]))
             for vertex in status.vertexes:
+                vertex.name = OWN_MOUNT.sub("", vertex.name)
                 known = self.vertexes.setdefault(vertex.digest, vertex)
                 known.started = known.started or vertex.started
                 known.completed = vertex.completed or known.completed
@@ -70,7 +74,10 @@ class Trace:
             row["stage"] = row["stage"] or next(iter(order), "stage-0")  # the only stage is not named in its steps
         for row in rows:
             if row["instruction"].startswith("FROM "):
-                _name_after_first_stage(row, rows, stages)
+                _give_to_first_stage(row, rows, stages)
+        for row in rows:  # engines differ in whether they name the only stage
+            name = f"{row['stage']} " if len(stages) > 1 else ""
+            row["step"] = f"[{name}{row['number']}/{row['of']}] {row['instruction']}"
         names = {vertex.digest: vertex.name for vertex in self.vertexes.values()}
         names |= {row.pop("digest"): row["step"] for row in rows}
         for row in rows:
@@ -100,8 +107,8 @@ def _seconds(timestamp):
     return timestamp.seconds + timestamp.nanos / 1e9
 
 
-def _name_after_first_stage(row, rows, stages):
-    """Name a FROM, which BuildKit runs once for all stages that begin so, after the first of these."""
+def _give_to_first_stage(row, rows, stages):
+    """Give a FROM, which BuildKit runs once for all stages that begin so, to the first of these."""
     image = row["instruction"].removeprefix("FROM ").partition("@")[0]
     image = image.removeprefix("docker.io/").removeprefix("library/")
     users = {step["stage"] for step in rows}
@@ -109,9 +116,6 @@ def _name_after_first_stage(row, rows, stages):
         known = stage["begins_from"].partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
         if image in (known, f"{known}:latest") and stage["stage"] in users:
             others = [one for one in rows if one["stage"] == stage["stage"] and one is not row]
-            total = others[0]["of"] if others else row["of"]
-            name = f"{stage['stage']} " if len(users) > 1 else ""
-            instruction = f"FROM {stage['begins_from']}"
-            row |= {"stage": stage["stage"], "of": total, "instruction": instruction}
-            row["step"] = f"[{name}{row['number']}/{total}] {instruction}"
+            total = others[0]["of"] if others else 1  # a build beside this one may have named the FROM that they share
+            row |= {"stage": stage["stage"], "of": total, "instruction": f"FROM {stage['begins_from']}"}
             return

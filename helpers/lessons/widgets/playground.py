@@ -84,7 +84,7 @@ def _build(client, path, editor, stop, result, builds):
 
 def _build_image(client, path, dockerfile, trace, result):
     """Build a folder with another Dockerfile and return the image; its steps are shown as they come."""
-    text, given = pip_secrets.added(dockerfile)
+    text, given = pip_secrets.added(client, dockerfile)
     build_id = secrets.token_hex(12)
     asked = buildkit.parameters(TAG, {"buildargs": proxies(), "labels": {state.LABEL: "1"}})
 

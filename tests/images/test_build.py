@@ -28,8 +28,8 @@ def from_text(client, text, tag=None, **arguments):
 
 def test_prints_one_line(client, base, own_tag, tmp_path, capsys):
     """Steps, stages, how many were there already, seconds; and what comes back is docker-py's."""
-    text = f"FROM debian:trixie-slim AS first\nRUN echo {secrets.token_hex(8)} > /a\nFROM scratch\nCOPY --from=first /a /\n"
-    folder_of(tmp_path, Dockerfile=text)
+    text = f"FROM debian:trixie-slim AS first\nRUN echo {secrets.token_hex(8)} > /a\n"
+    folder_of(tmp_path, Dockerfile=f"{text}FROM scratch\nCOPY --from=first /a /\n")
     image = build(client, tmp_path, tag=own_tag)
     assert re.fullmatch(own_tag + LINE, capsys.readouterr().out).groups() == ("3", "2", "1")
     assert isinstance(image, docker.models.images.Image) and image.tags == [f"{own_tag}:latest"]

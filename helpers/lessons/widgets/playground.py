@@ -32,7 +32,7 @@ def playground(client: docker.DockerClient, path: str | Path) -> ipywidgets.Widg
 
     ``path`` is a folder with a Dockerfile; it stays as it is, the text that you edit is used in its place. The image is
     ``course/playground``. A build can be stopped; a new playground stops that of an earlier one.
-    API calls: those of ``build``, ``POST /build/cancel``; SDK call: ``image.history``.
+    API calls: those of ``build``, ``POST /build/cancel``; SDK call: ``image.save``.
 
     Example::
 

@@ -8,7 +8,7 @@ import docker
 from helpers import engine
 from helpers.errors import explain
 from helpers.host.network import silent_proxies, unreachable_proxy
-from helpers.images.dockerfile import instructions, stage_rows
+from helpers.images.dockerfile import instructions, lines_of, stage_rows
 from helpers.images.trace import STEP
 
 LITTLE_DISK_BYTES = 3e8  # what fails on a disk with less failed for want of room
@@ -122,7 +122,7 @@ def _pointer(name, text, failed, said):
     first, last = _place(text, failed, said)
     if not first:
         return []
-    lines = text.splitlines()
+    lines = lines_of(text)
     shown = range(max(first - 1, 1), min(last + 1, len(lines)) + 1)
     marked = [f"{'>' if first <= number <= last else ' '} {number:3} │ {lines[number - 1]}" for number in shown]
     return [f"{name}:{first}", *marked]

@@ -30,13 +30,18 @@ def added(client, text):
 
         text, secrets = added(client, Path("apps/web/Dockerfile").read_text())
     """
-    rows = [row for row in instructions(text) if row["keyword"] == "RUN" and re.search("pip", row["arguments"], re.I)]
+    lines = text.split("\n")
+    rows = [row for row in instructions(text) if row["keyword"] == "RUN" and _calls_pip(lines, row)]
     if not rows or not (disk.has_host_settings() if engine.is_machine(client) else files()):
         return text, {}
-    lines = text.splitlines(keepends=True)
     for row in rows:
         lines[row["first_line"] - 1] = re.sub(r"(?i)^(\s*RUN\s+)", rf"\1{MOUNTS}", lines[row["first_line"] - 1])
-    return "".join(lines), files()
+    return "\n".join(lines), files()
+
+
+def _calls_pip(lines, row):
+    """Return whether a RUN names pip, also in a heredoc."""
+    return re.search("pip", "\n".join(lines[row["first_line"] - 1 : row["last_line"]]), re.IGNORECASE)
 
 
 @functools.cache

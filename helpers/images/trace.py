@@ -103,6 +103,15 @@ class Trace:
         }
 
 
+def step_name(vertex, stages):
+    """Return how a step is named, on one line: engines differ in whether they name the only stage."""
+    found = STEP.match(vertex.name)
+    if not found:
+        return " ".join(vertex.name.split())
+    stage = f"{found['stage']} " if found["stage"] and len(stages) > 1 else ""
+    return " ".join(f"[{stage}{found['number']}/{found['of']}] {found['instruction']}".split())
+
+
 def _seconds(timestamp):
     return timestamp.seconds + timestamp.nanos / 1e9
 

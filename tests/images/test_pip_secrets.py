@@ -84,7 +84,7 @@ def test_the_step_gets_them_and_the_image_does_not(client, base, own_tag, tmp_pa
     assert whole.count("No such file") == 2
     told = json.dumps([image.attrs, image.history(), build_steps(image)])
     saved = all_bytes(image)
-    for word in (*(value.decode().strip("# \n") for value in given.values()), "docker-course-", "type=secret"):
+    for word in (*(value.decode().strip("# \n") for value in given.values()), *given, "type=secret"):
         assert word not in told and word.encode() not in saved
     assert [path for path, _ in files_of_layers(image)[-1]["largest"]] == ["/seen"]  # not even an empty file where they were
 

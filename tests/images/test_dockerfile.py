@@ -80,24 +80,7 @@ def test_a_whole_one():
         ("FROM a\nENV E=<<E\nCMD b", [("FROM", "a", 1, 1), ("ENV", "E=<<E", 2, 2), ("CMD", "b", 3, 3)]),
         ("FROM a\nENV b=\u2028\x0c\nCMD c", [("FROM", "a", 1, 1), ("ENV", "b=", 2, 2), ("CMD", "c", 3, 3)]),
     ],
-<<<<<<< HEAD
-    ids=[
-        "empty",
-        "comment",
-        "BOM",
-        "CRLF",
-        "no-end",
-        "open-heredoc",
-        "<<<",
-        "shift",
-        "quoted",
-        "in-quotes",
-        "ENV",
-        "form-feed",
-    ],  # fmt: skip
-=======
     ids=["empty", "comment", "BOM", "CRLF", "end", "heredoc", "<<<", "<<", "quoted", "in quotes", "ENV", "form feed"],
->>>>>>> tests00
 )
 def test_strange_ones(text, found):
     """What is hard to read, or broken: no line is lost, and nothing fails."""

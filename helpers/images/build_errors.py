@@ -8,7 +8,7 @@ import docker
 from helpers import engine
 from helpers.errors import explain
 from helpers.host.network import silent_proxies, unreachable_proxy
-from helpers.images.dockerfile import instructions, lines_of, stage_rows
+from helpers.images.dockerfile import MADE_OF, instructions, lines_of, stage_rows
 from helpers.images.trace import STEP, step_name
 
 LITTLE_DISK_BYTES = 3e8  # what fails on a disk with less failed for want of room
@@ -33,7 +33,6 @@ STEP_ADVICE = {  # what a failing step printed → what to do next
     "unable to find (user|group)": "the base does not know that user: RUN useradd … before USER, or take a number",
     "ermission denied|exit code: 126": "that file may not be executed: COPY --chmod=755, or RUN chmod +x before",
 }
-MADE_OF = ("FROM", "RUN", "COPY", "ADD", "WORKDIR")  # instructions that are steps
 REFERENCE = "docs.docker.com/reference/dockerfile"
 BUILD_ADVICE = {  # what the engine says → what to do next
     "must be lower ?case|invalid reference format|invalid tag": "write the image's name in lower case, without spaces",
@@ -148,7 +147,8 @@ def _place(text, failed, said):
     if found := re.search(r"(?:parse error )?(?:on )?line (\d+)", said):
         return int(found[1]), int(found[1])
     rows = instructions(text)
-    if row := _row_of_step(rows, STEP.match(failed.name) if failed else None) or _row_of_words(rows, said):
+    step = STEP.match(failed.name) if failed else None
+    if row := _row_of_step(rows, stage_rows(text), step) or _row_of_words(rows, said):
         return row["first_line"], row["last_line"]
     named = failed.name if failed and failed.name.startswith("[internal] load metadata for") else said
     for row in rows:
@@ -158,11 +158,12 @@ def _place(text, failed, said):
     return 0, 0
 
 
-def _row_of_step(rows, step):
+def _row_of_step(rows, stages, step):
     """Return the instruction that a step is: by its words, and by its number where these are there twice."""
     if not step:
         return None
-    wanted, number, found = _plain(step["instruction"]), {}, []
+    wanted, found = _plain(step["instruction"]), []
+    number = dict(enumerate(sum(one.startswith("FROM ") for one in stage["steps"]) for stage in stages))
     for row in rows:
         number[row["stage"]] = number.get(row["stage"], 0) + (row["keyword"] in MADE_OF)
         if _plain(f"{row['keyword']} {row['arguments']}") == wanted:

@@ -6,6 +6,7 @@ from pathlib import Path
 from helpers.errors import CourseError
 
 HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)([\"']?)([^\s\"'<]+)\2(?=\s|$)")
+MADE_OF = ("RUN", "COPY", "ADD", "WORKDIR")  # instructions that are steps of a build
 QUOTED = re.compile(r"(?<!<)(?<!<-)([\"']).*?\1")
 FLAGS = re.compile(r"(?:--\S+\s+)*")
 DIRECTIVE = re.compile(r"#\s*(\w+)\s*=\s*(\S.*?)\s*$")
@@ -92,6 +93,7 @@ def stages(path: str | Path, dockerfile: str = "Dockerfile", target: str | None 
         begins_from: an image, ``scratch``, or an earlier stage.
         copies_from: the stages and images that ``COPY --from`` and ``RUN --mount=from=`` name.
         needed: whether the ``target``, or else the last stage, needs it. BuildKit builds no other.
+        steps: its instructions that are steps of a build, as written; the FROM of an image is the first.
 
     Raises:
         CourseError: there is no such file, or no such target.
@@ -119,8 +121,11 @@ def stage_rows(text, target=None):
             words = [word for word in row["arguments"].split() if not word.startswith("--")]
             name = words[2] if len(words) > 2 and words[1].upper() == "AS" else f"stage-{len(rows)}"
             begins_from = _filled(words[0] if words else "", defaults)
-            rows.append({"stage": name.lower(), "begins_from": begins_from, "copies_from": [], "needed": False})
+            is_image = begins_from != "scratch" and begins_from.lower() not in [one["stage"] for one in rows]
+            row = {"stage": name.lower(), "begins_from": begins_from, "copies_from": [], "needed": False}
+            rows.append({**row, "steps": [f"FROM {begins_from}"] * is_image})
         elif rows:
+            rows[-1]["steps"] += [f"{row['keyword']} {row['arguments']}"] if row["keyword"] in MADE_OF else []
             flags = FLAGS.match(row["arguments"])[0]
             for given in re.findall(r"--from=(\S+)|--mount=\S*?\bfrom=([^,\s]+)", flags):
                 name = _filled("".join(given), defaults)

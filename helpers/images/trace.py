@@ -72,6 +72,7 @@ class Trace:
         order = {row["stage"]: number for number, row in enumerate(stages)}
         for row in rows:
             row["stage"] = row["stage"] or next(iter(order), "stage-0")  # the only stage is not named in its steps
+        _name_as_here(rows, stages)
         for row in rows:
             if row["instruction"].startswith("FROM "):
                 _give_to_first_stage(row, rows, stages)
@@ -114,6 +115,34 @@ def step_name(vertex, stages):
 
 def _seconds(timestamp):
     return timestamp.seconds + timestamp.nanos / 1e9
+
+
+def _name_as_here(rows, stages):
+    """Place steps in this Dockerfile that a build beside this one, which has them too, has named for its own."""
+    places = {(one["stage"], n): text for one in stages for n, text in enumerate(one["steps"], start=1)}
+    strangers = []
+    for row in rows:
+        here = places.get((row["stage"], row["number"]))
+        if here and _is_step(row, here):
+            del places[row["stage"], row["number"]]
+        else:
+            strangers.append(row)
+    for row in strangers:
+        if place := next((place for place, text in places.items() if _is_step(row, text)), None):
+            del places[place]
+            row["stage"], row["number"] = place
+    totals = {stage["stage"]: len(stage["steps"]) for stage in stages}
+    for row in rows:
+        if totals.get(row["stage"], 0) >= row["number"]:  # else the base has ONBUILD, which adds steps
+            row["of"] = totals[row["stage"]]
+
+
+def _is_step(row, text):
+    """Return whether a step is an instruction as written: its variables have values, heredocs have more words."""
+    words, said = " ".join(text.split()), " ".join(row["instruction"].split())
+    parts = re.split(r"\$\{[^}]*\}|\$\w+", words)
+    is_base = words.startswith("FROM ") and said.startswith("FROM ")
+    return is_base or words == said or bool(re.match(".*".join(map(re.escape, parts)) + r"($| \()", said))
 
 
 def _give_to_first_stage(row, rows, stages):

@@ -3,9 +3,9 @@ Docker, measured: thin helpers around the Docker SDK for Python.
 
 =============  ==================================================================================
 an engine      connect, proxies
-images         base_image, build, build_steps, stages, size, layers, contents, compare, security_fixes
+images         base_image, build, build_steps, stages, lint, size, layers, contents, compare, security_fixes
 containers     run, url, labels, server
-measuring      measure_container, measure_vm
+measuring      measure_container, measure_vm, measure_builders
 tables, plots  table, plot_bars, plot_layers, plot_lines, plot_density, plot_timeline, plot_stages
 verdicts       claim, ledger
 exercises      check, exercises, quiz
@@ -26,6 +26,7 @@ _HOMES = {
     "build": "images.build",
     "build_steps": "images.build",
     "stages": "images.dockerfile",
+    "lint": "images.lint",
     "size": "images.layers",
     "layers": "images.layers",
     "contents": "images.contents",
@@ -44,6 +45,7 @@ _HOMES = {
     "plot_stages": "lessons.plot_stages",
     "measure_container": "measure.containers",
     "measure_vm": "measure.machines",
+    "measure_builders": "measure.builders",
     "claim": "lessons.claims",
     "ledger": "lessons.claims",
     "check": "lessons.checks",

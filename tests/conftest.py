@@ -89,7 +89,19 @@ def base(client):
     """Return the Debian base image; notebooks use it at the same time, so no test gives it a name."""
     from helpers import base_image
 
-    return base_image(client, "debian:bookworm-slim")
+    return base_image(client, "debian:trixie-slim")
+
+
+@pytest.fixture
+def runs_there(client, base):
+    """Return a function that says whether a process of the engine has words: a step of BuildKit's is no container."""
+    look = "for one in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $one; echo; done 2>/dev/null"
+
+    def runs(words):
+        seen = client.containers.run(base, ["sh", "-c", look], pid_mode="host", network_mode="none", remove=True)
+        return words in seen.decode(errors="replace")
+
+    return runs
 
 
 @pytest.fixture(autouse=True)

@@ -207,10 +207,21 @@ def dockerfiles():
 
 
 @pytest.mark.parametrize("path", dockerfiles(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_each_stage_carries_the_label(path):
-    """What a build leaves without a name is found again by its label."""
-    stages = re.split(r"^FROM ", path.read_text(), flags=re.MULTILINE)[1:]
-    assert stages and all("\nLABEL org.docker-course=1\n" in stage for stage in stages)
+def test_each_dockerfile_is_as_anybody_would_write_it(path):
+    """FROM names an image that stands there; nothing in it is for the course's sake."""
+    text = path.read_text()
+    bases = re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)
+    assert bases and not any("$" in base for base in bases)
+    assert "org.docker-course" not in text and "docker-course-" not in text
+
+
+def test_the_older_builder_appears_once():
+    """docker-py's own build is shown for comparison; all else is built by BuildKit."""
+    texts = [path.read_text() for path in [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks" / "exercises").glob("*.py")]]
+    notebooks = [json.loads(path.read_text()) for path in NOTEBOOKS]
+    texts += ["".join(cell["source"]) for one in notebooks for cell in one["cells"] if cell["cell_type"] == "code"]
+    calls = [line for text in texts for line in text.splitlines() if re.search(r"\bclient\.images\.build\(", line)]
+    assert len(calls) == 1, calls
 
 
 def notebook_of(source):

@@ -1,13 +1,17 @@
 """The records that the course's builds left in BuildKit's cache: told apart from a learner's, and removed."""
 
+import contextlib
 import datetime
+import json
 import re
 
 import docker
 
 from helpers import state
 
-SLACK_SECONDS = 0.2  # between the clock of a step and that of its record
+SLACK_SECONDS = 0.05  # between the time of a step and that of its record, both by the engine's clock
+REMOTE_SOURCES = ("http url ", "git snapshot for ", "shared git repo for ")
+MOST_WORDS_OF_A_SHELL = 8  # as in SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 FIRST_API_WITH_TYPE = "1.42"
 
 
@@ -15,7 +19,8 @@ def remember(client, steps):
     """
     Keep the ids of the cache records that a build made: made while one of its steps ran, and described as that step.
 
-    ``steps`` are those that were not in the cache: ``(name, began, ended)``, in seconds of the engine's clock.
+    ``steps`` are ``(name, began, ended)``, by the engine's clock; one that was interrupted has no end (inf).
+    What two builds made at the same moment cannot always be told apart.
     API call: ``GET /system/df``, only where there is one.
     """
     if steps:
@@ -45,15 +50,40 @@ def _fits(record, name, began, ended):
     """Return whether a record is that of a step: by its time, and by what it is described as."""
     if not began - SLACK_SECONDS <= _seconds(record["CreatedAt"]) <= ended + SLACK_SECONDS:
         return False
-    said = " ".join(record["Description"].split())
-    if name.startswith("[internal]"):
+    said, name = _on_one_line(record["Description"]), _on_one_line(name)
+    if said == name:
+        return True
+    if name.startswith("[internal] load"):
         return said.startswith("local source for")
-    instruction = " ".join(name.split("] ", 1)[-1].split())
-    keyword, _, rest = instruction.partition(" ")
+    keyword, _, rest = name.split("] ", 1)[-1].partition(" ")
+    if keyword == "RUN":
+        return " from exec " in said and _is_command(said.partition(" from exec ")[2], rest)
     if keyword == "FROM":
-        return said == "" or said.startswith("pulled from")
-    command = re.sub(r"^(--\S+ )+", "", rest)
-    return said == name or (keyword == "RUN" and " from exec " in said and command in said)
+        return said in ("", "from local") or said.startswith("pulled from")
+    if keyword in ("COPY", "ADD", "WORKDIR") and said == "fileop target":  # before Docker 23
+        return True
+    return "://" in name and said.startswith(REMOTE_SOURCES) and said.split()[-1] in name
+
+
+def _on_one_line(text):
+    return " ".join(text.split())
+
+
+def _is_command(command, instruction):
+    """Return whether a command is that of a RUN, which BuildKit names with the values of variables, and no heredocs."""
+    instruction = re.sub(r"^(--\S+ )+", "", instruction)
+    if heredoc := re.match(r"<<\S+ \((.*?)(\.\.\.)?\)$", instruction):
+        return heredoc[1] in command or "/dev/pipes/" in command
+    with contextlib.suppress(ValueError, TypeError):
+        instruction = " ".join(json.loads(instruction))
+    if instruction in command:
+        return True
+    words = re.sub(r' with id "[^"]*"$', "", command).split()
+    for start in range(min(len(words), MOST_WORDS_OF_A_SHELL) + 1):
+        parts = re.split(r"\$\{[^}]*\}|\$\w+", " ".join(words[start:]))
+        if len(parts) > 1 and re.fullmatch(".*".join(map(re.escape, parts)), instruction):
+            return True
+    return False
 
 
 def _seconds(text):

@@ -60,6 +60,8 @@ def connect():
     if not running.dockerd_program():
         try:
             apt.install("docker.io", why="no Docker Engine is installed")
+            if others := apt.known("docker-cli", "docker-buildx"):
+                apt.install(*others, why="the docker command and buildx are packages of their own here")
         except CourseError as error:
             raise Unavailable(
                 "missing", str(error), "install Docker Engine: https://docs.docker.com/engine/install/"
@@ -140,6 +142,7 @@ def _settings(path):
         "pidfile": str(here / "docker.pid"),
         "hosts": [f"unix://{path}"],
         "group": "root",
+        "features": {"buildkit": True},  # so that docker build in a terminal takes it, as it does by itself since 23
         **({"bridge": bridge()} if has_bridge else {}),
     }
 

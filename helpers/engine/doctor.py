@@ -9,9 +9,10 @@ from helpers import engine, state
 from helpers.engine import dockerd, running, vm
 from helpers.engine.unavailable import Unavailable
 from helpers.host import apt, network, settings
+from helpers.machines import terminal as docker_command
 
 ENOUGH_DISK_BYTES = 5e9  # the images of all notebooks and what building them leaves
-PROBE = "debian:bookworm-slim"
+PROBE = "debian:trixie-slim"
 
 
 def main():
@@ -72,7 +73,10 @@ def _engine(kind, look):
     if client is None:
         missing = "" if running.dockerd_program() else "; docker.io will be installed with apt-get for it"
         return None, _row(kind, "ok", f"not started yet: lab, test and run start a private engine here{missing}")
-    exports = " ".join(f"{name}={value}" for name, value in engine.variables(kind).items())
+    variables = engine.variables(kind)
+    if kind == "vm" and (folder := docker_command.folder()):
+        variables = {"PATH": f"{folder}:$PATH", **variables}
+    exports = " ".join(f"{name}={value}" for name, value in variables.items())
     terminal = f"to type docker commands in a terminal: export {exports}" if exports else ""
     return client, _row(kind, "ok", engine.describe(client, kind), terminal)
 

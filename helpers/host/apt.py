@@ -53,6 +53,12 @@ def install(*packages, why):
             _apt_get("install", "--yes", "--no-install-recommends", *packages, packages=packages)
 
 
+def known(*packages):
+    """Return those of some packages that this release of Debian or Ubuntu has."""
+    done = subprocess.run(["apt-cache", "pkgnames"], capture_output=True, text=True)
+    return sorted(set(packages) & set(done.stdout.split()))
+
+
 def _apt_get(*arguments, packages):
     with _progress(f"apt-get {arguments[0]}"):
         done = subprocess.run(

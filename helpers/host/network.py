@@ -38,7 +38,7 @@ def proxies() -> dict[str, str]:
 
     Example::
 
-        client.images.build(path="apps/web", buildargs=proxies())
+        run(client, image, ["apt-get", "update"], environment=proxies())
     """
     found = variables()
     return {name: value for name, value in found.items() if name.lower() == "no_proxy" or not _on_loopback(value)}

@@ -140,7 +140,7 @@ def _solve(client, trace, folder, file, tag, secrets, arguments, follow):
     """Have the engine build, with what this computer adds: proxies, certificates and pip settings, the label."""
     buildargs = {**proxies(), **(arguments.pop("buildargs", None) or {})}
     labels = {state.LABEL: "1", **(arguments.pop("labels", None) or {})}
-    text, own = pip_secrets.added(file.read_bytes().decode(errors="replace"))
+    text, own = pip_secrets.added(client, file.read_bytes().decode(errors="surrogateescape"))
     try:
         asked = buildkit.parameters(tag, {**arguments, "buildargs": buildargs, "labels": labels})
     except TypeError as error:
@@ -148,4 +148,4 @@ def _solve(client, trace, folder, file, tag, secrets, arguments, follow):
         raise CourseError(f"docker build {folder}", f"there is no argument {error}", remedy) from None
     given = {**own, **secrets}
     changed = partial(follow, trace)
-    buildkit.solve(client, trace, folder, file, text.encode() if own else None, given, changed, **asked)
+    buildkit.solve(client, trace, folder, file, text.encode(errors="surrogateescape"), given, changed, **asked)

@@ -8,8 +8,8 @@ import docker
 from helpers import engine
 from helpers.errors import explain
 from helpers.host.network import silent_proxies, unreachable_proxy
-from helpers.images.dockerfile import instructions, stage_rows
-from helpers.images.trace import STEP
+from helpers.images.dockerfile import instructions, lines_of, stage_rows
+from helpers.images.trace import STEP, step_name
 
 LITTLE_DISK_BYTES = 3e8  # what fails on a disk with less failed for want of room
 LAST_LINES = 8
@@ -23,9 +23,17 @@ STEP_ADVICE = {  # what a failing step printed → what to do next
     "venv/bin/pip install …), or begin with a Python image, such as python:3.13-slim-trixie",
     "/bin/(ba)?sh.*no such file": "this base has no shell for RUN: do that step in an earlier stage, then COPY",
     "apt-get: not found|Unable to locate package": "run apt-get update in the same RUN; is the base Debian or Ubuntu?",
+    r"\[\[: not found|source: not found|Bad substitution": (
+        'only bash knows that, and RUN calls sh: write SHELL ["/bin/bash", "-c"] before it'
+    ),
+    r"sh: \d+: /\S+: not found": (
+        "is that file there? If so, the program in its first line (#!…) is not, or its lines end as on Windows (CR LF)"
+    ),
     "not found|exit code: 127": "the base does not have that program: install it in an earlier step, or fix its name",
+    "unable to find (user|group)": "the base does not know that user: RUN useradd … before USER, or take a number",
     "ermission denied|exit code: 126": "that file may not be executed: COPY --chmod=755, or RUN chmod +x before",
 }
+MADE_OF = ("FROM", "RUN", "COPY", "ADD", "WORKDIR")  # instructions that are steps
 REFERENCE = "docs.docker.com/reference/dockerfile"
 BUILD_ADVICE = {  # what the engine says → what to do next
     "must be lower ?case|invalid reference format|invalid tag": "write the image's name in lower case, without spaces",
@@ -37,10 +45,16 @@ BUILD_ADVICE = {  # what the engine says → what to do next
     ),
     "unknown flag.*link": "leave --link out: it needs BuildKit of Docker 23 or newer",
     "unknown flag|value on flag|unexpected key": f"fix that flag: {REFERENCE} lists them",
-    "parse error|requires at least|requires exactly|must have|invalid containerport": f"fix that line: see {REFERENCE}",
+    "parse error|requires at least|requires exactly|must have|invalid (containerport|chmod|signal)|unsupported mount": (
+        f"fix that line: see {REFERENCE}"
+    ),
+    "looking for matching|unexpected end of statement": "a quotation mark has no second one: add it, or take it out",
+    "not a directory": "a file of that name is there already: take another name for the folder",
     "should not be blank": "give the ARG in FROM a value: ARG NAME=debian:trixie-slim",
     "circular dependency|cannot be used as": "a stage copies from stages above it",
-    "target stage|invalid from flag": "target= and --from= take a name that stands after AS in the Dockerfile",
+    "target stage|invalid from flag|invalid stage index": (
+        "target= and --from= take a name that stands after AS in the Dockerfile"
+    ),
     "secret .*not found": "pass it: build(…, secrets={'name': b'…'}), by the name after id=",
     "network mode": "network_mode= takes default, host or none here",
     "failed to compute cache key|failed to calculate checksum|COPY failed|ADD failed": (
@@ -62,13 +76,13 @@ def build_error(error, trace, client, file, tag, path, text=None):
     """Return docker-py's ``BuildError`` of a build that stopped, explained by three sentences."""
     said = getattr(error, "explanation", None) or getattr(error, "msg", None) or str(error)
     failed = trace.failed()
-    step = " ".join(failed.name.split()) if failed else ""
+    text = text or _text(file)
+    step = step_name(failed, stage_rows(text)) if failed else ""
     is_step = bool(failed and STEP.match(failed.name))
     output = _last_lines(trace.output(failed.digest)) if failed else []
     words = _shortened(said)
     where = f"at {step}" if is_step else "before its first step"
-    text = text or _text(file)
-    tail = [*output, words, *_pointer(file.name, text, failed, said)]
+    tail = [*output, words, *_pointer(file.name, text, failed, words)]
     log = [line for digest in trace.logs for line in trace.output(digest).splitlines(keepends=True)]
     stopped = docker.errors.BuildError(f"{where}: {words}", log)
     advice = _advice_on_text(text, words) or _advice(words, "\n".join(output), is_step, client)
@@ -110,11 +124,12 @@ def _shortened(said):
         "",
         said.strip(),
     )
-    return re.sub(
+    said = re.sub(
         r"(?:failed to calculate checksum of ref|failed to compute cache key:) \S+::\w+: ",
         "failed to compute cache key: ",
         said,
     )
+    return re.sub("(failed to compute cache key: )+", "failed to compute cache key: ", said)
 
 
 def _pointer(name, text, failed, said):
@@ -122,7 +137,7 @@ def _pointer(name, text, failed, said):
     first, last = _place(text, failed, said)
     if not first:
         return []
-    lines = text.splitlines()
+    lines = lines_of(text)
     shown = range(max(first - 1, 1), min(last + 1, len(lines)) + 1)
     marked = [f"{'>' if first <= number <= last else ' '} {number:3} │ {lines[number - 1]}" for number in shown]
     return [f"{name}:{first}", *marked]
@@ -132,23 +147,41 @@ def _place(text, failed, said):
     """Return the first and the last line of the instruction that stopped the build; zeros where that cannot be told."""
     if found := re.search(r"(?:parse error )?(?:on )?line (\d+)", said):
         return int(found[1]), int(found[1])
-    step = STEP.match(failed.name) if failed else None
-    wanted = _plain(step["instruction"]) if step else ""
-    for row in instructions(text):
-        if wanted and _plain(f"{row['keyword']} {row['arguments']}") == wanted:
-            return row["first_line"], row["last_line"]
+    rows = instructions(text)
+    if row := _row_of_step(rows, STEP.match(failed.name) if failed else None) or _row_of_words(rows, said):
+        return row["first_line"], row["last_line"]
     named = failed.name if failed and failed.name.startswith("[internal] load metadata for") else said
-    for row in instructions(text):
+    for row in rows:
         words = [word for word in re.split(r"[\s=]+", row["arguments"]) if len(word) > 2]
         if any(re.search(rf"(?<![\w./-]){re.escape(word)}(?![\w.-])", _short_names(named)) for word in words):
             return row["first_line"], row["last_line"]
     return 0, 0
 
 
+def _row_of_step(rows, step):
+    """Return the instruction that a step is: by its words, and by its number where these are there twice."""
+    if not step:
+        return None
+    wanted, number, found = _plain(step["instruction"]), {}, []
+    for row in rows:
+        number[row["stage"]] = number.get(row["stage"], 0) + (row["keyword"] in MADE_OF)
+        if _plain(f"{row['keyword']} {row['arguments']}") == wanted:
+            found.append((number[row["stage"]] != int(step["number"]), row))
+    return min(found, key=lambda one: one[0])[1] if found else None
+
+
+def _row_of_words(rows, said):
+    """Return the only instruction whose keyword, or whose number of a stage, the engine names; or None."""
+    keyword, index = re.search("^([A-Z]+) must have", said), re.search(r"stage index (\d+)", said)
+    found = [row for row in rows if keyword and row["keyword"] == keyword[1]]
+    found += [row for row in rows if index and f"--from={index[1]} " in row["arguments"]]
+    return found[0] if len(found) == 1 else None
+
+
 def _short_names(said):
     """Return the engine's words with the names of images as a Dockerfile has them."""
     said = re.sub(r"/v2/(\S+?)/manifests/([^\s\"]+)", r" \1:\2 \1 ", said)
-    return re.sub(r"\b(docker\.io/)?library/", " ", said)
+    return re.sub(r"\b(docker\.io/(library/)?|library/)", " ", said)
 
 
 def _plain(text):
@@ -168,7 +201,7 @@ def _advice_on_text(text, said):
 
 
 def _advice(said, output, is_step, client):
-    if is_step and re.search("exit code|executor failed", said):
+    if is_step and re.search("exit code|executor failed|did not complete", said):
         if re.search(f"{NO_NETWORK}|{NO_TRUST}", output, re.IGNORECASE):
             return _network_advice(re.search(NO_TRUST, output, re.IGNORECASE))
         free_bytes = _free_disk_bytes(client)

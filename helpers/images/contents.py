@@ -8,7 +8,6 @@ import docker
 
 from helpers import state
 from helpers.containers.run import labels
-from helpers.images.layers import size
 from helpers.images.saved_layers import Reader
 from helpers.progress import progress
 
@@ -36,7 +35,7 @@ def contents(image: docker.models.images.Image) -> dict:
 
         contents(image)["packages"]
     """
-    with progress(total=size(image), desc="reading", unit="B", unit_scale=True) as bar:
+    with progress(total=image.attrs["Size"], desc="reading", unit="B", unit_scale=True) as bar:
         return state.remembered("contents", image, lambda: _contents(image, bar))
 
 

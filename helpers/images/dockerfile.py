@@ -5,7 +5,9 @@ from pathlib import Path
 
 from helpers.errors import CourseError
 
-HEREDOC = re.compile(r"(?<!<)<<-?\s*([\"']?)([A-Za-z_][A-Za-z0-9_]*)\1")
+HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)([\"']?)([^\s\"'<]+)\2(?=\s|$)")
+QUOTED = re.compile(r"(?<!<)(?<!<-)([\"']).*?\1")
+FLAGS = re.compile(r"(?:--\S+\s+)*")
 DIRECTIVE = re.compile(r"#\s*(\w+)\s*=\s*(\S.*?)\s*$")
 
 
@@ -22,7 +24,7 @@ def instructions(text):
 
         [row["keyword"] for row in instructions("FROM scratch\nCOPY a /")]  # ['FROM', 'COPY']
     """
-    lines = text.removeprefix("\ufeff").splitlines()
+    lines = lines_of(text)
     escape = re.escape(directives(text).get("escape", "\\"))
     rows, number, stage = [], 0, -1
     while number < len(lines):
@@ -38,7 +40,7 @@ def instructions(text):
         words = " ".join(filter(None, parts))
         if not words:
             continue
-        keyword, _, arguments = words.partition(" ")
+        keyword, arguments = (*words.split(None, 1), "")[:2]
         keyword = keyword.upper()
         stage += keyword == "FROM"
         if keyword in ("RUN", "COPY", "ADD"):
@@ -57,10 +59,15 @@ def instructions(text):
     return rows
 
 
+def lines_of(text):
+    """Return the lines of a Dockerfile: only line feeds end them, and a carriage return before one is no part of it."""
+    return [line.removesuffix("\r") for line in text.removeprefix("\ufeff").removesuffix("\n").split("\n")]
+
+
 def directives(text):
     """Return what the comments at the top of a Dockerfile set: ``syntax``, ``escape``, ``check``."""
     found = {}
-    for line in text.removeprefix("\ufeff").splitlines():
+    for line in lines_of(text):
         setting = DIRECTIVE.match(line.strip())
         if not setting:
             break
@@ -69,8 +76,8 @@ def directives(text):
 
 
 def _after_heredocs(lines, number, arguments):
-    for _, end in HEREDOC.findall(arguments):
-        while number < len(lines) and lines[number].strip() != end:
+    for dash, _, end in HEREDOC.findall(QUOTED.sub("''", arguments)):
+        while number < len(lines) and (lines[number].lstrip("\t") if dash else lines[number]) != end:
             number += 1
         number += 1
     return min(number, len(lines))
@@ -105,17 +112,20 @@ def stage_rows(text, target=None):
     rows, defaults = [], {}
     for row in instructions(text):
         if row["keyword"] == "ARG" and row["stage"] < 0:
-            name, _, value = row["arguments"].partition("=")
-            defaults[name] = value.strip("\"'")
+            for given in row["arguments"].split():
+                name, _, value = given.partition("=")
+                defaults[name] = _filled(value.strip("\"'"), defaults)
         elif row["keyword"] == "FROM":
             words = [word for word in row["arguments"].split() if not word.startswith("--")]
             name = words[2] if len(words) > 2 and words[1].upper() == "AS" else f"stage-{len(rows)}"
             begins_from = _filled(words[0] if words else "", defaults)
             rows.append({"stage": name.lower(), "begins_from": begins_from, "copies_from": [], "needed": False})
         elif rows:
-            for given in re.findall(r"--from=(\S+)|--mount=\S*?\bfrom=([^,\s]+)", row["arguments"]):
+            flags = FLAGS.match(row["arguments"])[0]
+            for given in re.findall(r"--from=(\S+)|--mount=\S*?\bfrom=([^,\s]+)", flags):
                 name = _filled("".join(given), defaults)
                 name = rows[int(name)]["stage"] if name.isdigit() and int(name) < len(rows) else name
+                name = name.lower() if name.lower() in [one["stage"] for one in rows] else name
                 rows[-1]["copies_from"] += [name] if name not in rows[-1]["copies_from"] else []
     _mark_needed(rows, target)
     return rows
@@ -128,6 +138,8 @@ def _filled(text, defaults):
 
 def _mark_needed(rows, target):
     by_name = {row["stage"]: row for row in rows}
+    if str(target).isdigit() and int(target) < len(rows):
+        target = rows[int(target)]["stage"]
     if target is not None and target.lower() not in by_name:
         raise CourseError(f"the target {target}", "the Dockerfile has no such stage", f"choose: {', '.join(by_name)}")
     waiting = [by_name[target.lower()]] if target is not None else rows[-1:]

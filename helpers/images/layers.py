@@ -1,23 +1,23 @@
 """Images compared: their sizes, their layers, what a pull of them costs."""
 
 import re
-import zlib
 
 import docker
 
-from helpers import state
 from helpers.errors import CourseError
-from helpers.images.saved_layers import saved_layers
-from helpers.progress import progress
+from helpers.images.saved_layers import compressed_size, saved_layers
 
 
 def size(image: docker.models.images.Image) -> int:
     """
     Return the bytes of an image: the sum of the files in its layers, unpacked.
 
-    It is the same on every engine, as the engine's own ``Size`` and the sizes in its history are not: with containerd's
-    image store these count blocks of the disk and packed layers. SDK calls: ``image.history``; with that store
-    ``image.save``, once for an image.
+    It is the same on every engine, as the engine's own ``Size`` and the sizes in its history are not: some count
+    blocks of the disk, packed layers or the text of symbolic links, too. Remembered by image id. SDK call:
+    ``image.save``, once for an image: that reads all of it.
+
+    Raises:
+        CourseError: the engine has not all of its layers.
 
     Example::
 
@@ -30,18 +30,13 @@ def layers(image: docker.models.images.Image) -> list[dict]:
     """
     Return what each instruction added, oldest first: rows with ``instruction`` and ``bytes``.
 
-    SDK calls: as for ``size``.
+    SDK call and errors: as for ``size``.
 
     Example::
 
         table(layers(image))
     """
-    history = list(reversed(_history(image)))
-    sizes = [entry["Size"] for entry in history]
-    if counts_blocks(image.client):
-        sizes = [row["bytes"] for row in saved_layers(image)]
-    rows = zip(history, sizes, strict=True)
-    return [{"instruction": _instruction(entry), "bytes": count} for entry, count in rows]
+    return [{key: row[key] for key in ("instruction", "bytes")} for row in files_of_layers(image)]
 
 
 def files_of_layers(image):
@@ -49,44 +44,46 @@ def files_of_layers(image):
     Return the rows of ``layers`` with ``files``, how many each instruction added, and ``largest``.
 
     ``largest`` lists up to 15 of them as ``[path, bytes]``; a file that a layer hides is listed as ``path (removed)``.
-    SDK calls: ``image.history``, ``image.save``.
+    SDK call and errors: as for ``size``.
 
     Example::
 
         table(files_of_layers(image), ["instruction", "bytes", "files"])
     """
-    return [{**saved, **row} for saved, row in zip(saved_layers(image), layers(image), strict=True)]
-
-
-def counts_blocks(client):
-    """Return whether an engine keeps images in containerd's store: its sizes are blocks of the disk, not of files."""
-    status = dict(client.info().get("DriverStatus") or ())
-    return status.get("driver-type", "").startswith("io.containerd.snapshotter")
-
-
-def _history(image):
     if isinstance(image, str):
         remedy = f"take the image itself: client.images.get({image!r})"
         raise CourseError(f"reading the layers of {image!r}", "that is a name, not an image", remedy)
-    return image.history()
+    return [
+        {"instruction": _instruction(row), **{key: row[key] for key in ("bytes", "files", "largest")}}
+        for row in saved_layers(image)
+    ]
 
 
 def _instruction(entry):
-    text = re.sub(r"^\|\d+ .*?(?=/bin/)", "", entry.get("CreatedBy") or "")  # build arguments that a RUN was given
+    text = re.sub(r"^\|\d+ .*?(?=/bin/)", "", entry["created_by"])  # build arguments that a RUN was given
     text = re.sub(r"\s*# buildkit$", "", text)
     text = re.sub(r"^/bin/(?:ba)?sh -c #\(nop\)\s+", "", text)
     text = re.sub(r"^(?:RUN )?/bin/(?:ba)?sh -c ", "RUN ", text)
     text = re.sub(r"^(COPY|ADD) (?:--\S+ )?(?:file|dir|multi):[0-9a-f]+ in ", r"\1 … ", text)  # the classic builder's
-    imported = (entry.get("Comment") or "").startswith("Imported from")  # docker import, of a bootstrapped base
-    return "base image" if imported else " ".join(text.split()) or entry.get("Comment") or "base image"
+    imported = entry["comment"].startswith("Imported from")  # docker import, of a bootstrapped base
+    return "base image" if imported else " ".join(text.split()) or entry["comment"] or "base image"
 
 
 def compare(images: dict[str, docker.models.images.Image], compressed: bool = False) -> list[dict]:
     """
-    Return one row an image: ``name``, ``bytes`` (unpacked), ``layers`` (with files in them), ``user``.
+    Return one row an image, with the keys below.
 
-    With ``compressed``, also ``compressed_bytes``: its layers gzipped, about what a pull costs; that reads the whole
-    image from the engine, once for each layer. SDK calls: ``image.history``, ``image.attrs``, ``image.save``.
+    Keys:
+        name, bytes: as given; the files of all layers, unpacked, as ``size`` counts them.
+        layers, user: how many layers it has, and as whom it runs.
+        engine_bytes: what ``docker images`` shows, only where that is another number by more than one in a hundred:
+            containerd's image store counts blocks of the disk, and the packed layers beside the unpacked ones.
+        compressed_bytes: with ``compressed``, its layers gzipped, about what a pull costs.
+
+    SDK calls: ``image.save``, once more with ``compressed``; ``image.attrs``, ``client.api.images``.
+
+    Raises:
+        CourseError: the engine has not all layers of an image.
 
     Example::
 
@@ -94,35 +91,19 @@ def compare(images: dict[str, docker.models.images.Image], compressed: bool = Fa
     """
     rows = []
     for name, image in images.items():
-        row = {
-            "name": name,
-            "bytes": size(image),
-            "layers": len(image.attrs["RootFS"].get("Layers") or []),
-            "user": image.attrs["Config"].get("User") or "root",
-        }
+        row = {"name": name, "bytes": size(image)}
+        engines = _engines_size(image)
+        if abs(engines - row["bytes"]) > row["bytes"] / 100:
+            row["engine_bytes"] = engines
+        row["layers"] = len(image.attrs["RootFS"].get("Layers") or [])
+        row["user"] = image.attrs["Config"].get("User") or "root"
         if compressed:
             row["compressed_bytes"] = compressed_size(image)
         rows.append(row)
     return rows
 
 
-def compressed_size(image):
-    """
-    Return the bytes of an image's layers after gzip, about what a pull or push moves; remembered by image id.
-
-    SDK call: ``image.save``.
-
-    Example::
-
-        compressed_size(image)
-    """
-    return state.remembered("compressed", image, lambda: _compressed_size(image))
-
-
-def _compressed_size(image):
-    gzip, count = zlib.compressobj(6, wbits=31), 0
-    with progress(total=size(image), desc="compressing", unit="B", unit_scale=True) as bar:
-        for chunk in image.save():
-            count += len(gzip.compress(chunk))
-            bar.update(len(chunk))
-    return count + len(gzip.flush())
+def _engines_size(image):
+    """Return the size that the engine's list of images has; on containerd's store, ``image.attrs`` has another."""
+    listed = {one["Id"]: one["Size"] for one in image.client.api.images(all=True)}
+    return listed.get(image.id, image.attrs["Size"])

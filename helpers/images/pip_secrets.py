@@ -8,8 +8,10 @@ RUN that calls pip gets pip.conf and the certificates as BuildKit secrets: no la
 import functools
 import re
 
+from helpers import engine
 from helpers.host import settings
 from helpers.images.dockerfile import instructions
+from helpers.machines import disk
 
 TARGETS = {"docker-course-pip": "/etc/pip.conf", "docker-course-ca": "/etc/docker-course-ca.pem"}
 MOUNT = "--mount=type=secret,id={id},target={target},mode=0444 "
@@ -17,26 +19,33 @@ MOUNTS = "".join(MOUNT.format(id=name, target=target) for name, target in TARGET
 MOST_BYTES = 500 * 1024  # of one BuildKit secret
 
 
-def added(text):
+def added(client, text):
     """
     Return ``(text, secrets)``: a Dockerfile whose RUN steps with pip take the secrets, and these; or the same and none.
 
+    In the course's virtual machine, steps take them where they did when the machine was made: what they are is part of
+    a step's key in the build cache, their content is not.
+
     Example::
 
-        text, secrets = added(Path("apps/web/Dockerfile").read_text())
+        text, secrets = added(client, Path("apps/web/Dockerfile").read_text())
     """
-    rows = [row for row in instructions(text) if row["keyword"] == "RUN" and re.search("pip", row["arguments"], re.I)]
-    found = _files() if rows else {}
-    if not found:
+    lines = text.split("\n")
+    rows = [row for row in instructions(text) if row["keyword"] == "RUN" and _calls_pip(lines, row)]
+    if not rows or not (disk.has_host_settings() if engine.is_machine(client) else files()):
         return text, {}
-    lines = text.splitlines(keepends=True)
     for row in rows:
         lines[row["first_line"] - 1] = re.sub(r"(?i)^(\s*RUN\s+)", rf"\1{MOUNTS}", lines[row["first_line"] - 1])
-    return "".join(lines), found
+    return "\n".join(lines), files()
+
+
+def _calls_pip(lines, row):
+    """Return whether a RUN names pip, also in a heredoc."""
+    return re.search("pip", "\n".join(lines[row["first_line"] - 1 : row["last_line"]]), re.IGNORECASE)
 
 
 @functools.cache
-def _files():
+def files():
     """Return pip's configuration and the certificates by the names of their secrets; none where there are none."""
     bundle, (pip, _) = settings.certificate_bundle(), settings.pip_settings()
     if not bundle and not pip:

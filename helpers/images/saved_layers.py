@@ -1,9 +1,12 @@
-"""The layers of an image as the engine saves them: which files each holds."""
+"""The layers of an image as the engine saves them: which files each holds, and what gzip makes of it."""
 
-import contextlib
+import gzip
 import json
 import posixpath
 import tarfile
+import zlib
+
+import docker
 
 from helpers import state
 from helpers.errors import CourseError
@@ -12,34 +15,75 @@ from helpers.progress import progress
 
 def saved_layers(image):
     """
-    Return what each instruction of an image added, oldest first: rows with ``bytes``, ``files``, ``largest``.
+    Return an image's history, oldest first: rows with ``created_by``, ``comment``, ``bytes``, ``files``, ``largest``.
 
-    ``files`` counts files, ``bytes`` sums them up, ``largest`` lists up to 15 of them as ``[path, bytes]``; a file that
-    a layer hides is listed as ``path (removed)``. Remembered by image id. SDK call: ``image.save``.
+    ``files`` counts the files of the instruction's layer, ``bytes`` sums them up, ``largest`` lists up to 15 of them as
+    ``[path, bytes]``; a file that a layer hides is listed as ``path (removed)``. An image that has no history gives a
+    row a layer. Remembered by image id. SDK call: ``image.save``.
+
+    Raises:
+        CourseError: the engine has not all of the image's layers, or they cannot be read.
 
     Example::
 
         sum(row["bytes"] for row in saved_layers(image))
     """
-    with progress(total=image.attrs["Size"], desc="reading layers", unit="B", unit_scale=True) as bar:
-        return state.remembered("layers", image, lambda: _saved_layers(image, bar))
+    return state.remembered("layer-files", image, lambda: _rows(*_read(image, "reading layers", _files)))
 
 
-def _saved_layers(image, bar):
-    files, history = _read(image, bar)
-    files = iter(files)
-    rows = []
+def compressed_size(image):
+    """
+    Return the bytes of an image's layers after gzip, about what a pull moves; remembered by image id.
+
+    It is the same on every engine, whether it keeps layers packed or not. SDK call: ``image.save``.
+
+    Raises:
+        CourseError: as for ``saved_layers``.
+
+    Example::
+
+        compressed_size(image)
+    """
+    return state.remembered("gzipped", image, lambda: sum(_read(image, "compressing", _gzipped)[0].values()))
+
+
+def _rows(layers, names, history):
+    if sum(not entry.get("empty_layer") for entry in history) != len(names):  # some builders leave it out
+        history = [{} for _ in names]
+    names, rows = iter(names), []
     for entry in history:
-        found = [] if entry.get("empty_layer") else next(files)
-        largest = sorted(found, key=lambda one: -one[1])[:15]
-        rows.append({"bytes": sum(count for _, count in found), "files": len(found), "largest": largest})
+        found = [] if entry.get("empty_layer") else layers[next(names)]
+        row = {"created_by": entry.get("created_by", ""), "comment": entry.get("comment", "")}
+        row |= {"bytes": sum(count for _, count in found), "files": len(found)}
+        rows.append({**row, "largest": sorted(found, key=lambda one: -one[1])[:15]})
     return rows
 
 
-def _read(image, bar):
-    """Return the files of each layer, as ``[path, bytes]``, and the history, from what the engine saves."""
+def _read(image, title, take):
+    """Return what ``take(chunks)`` gave for each layer, by name; the names in order; and the image's history."""
+    try:
+        held, aliases, texts = _archive(image, title, take)
+    except (docker.errors.APIError, tarfile.ReadError) as error:
+        raise _not_there(image, getattr(error, "explanation", None) or error) from error
+    if "manifest.json" not in texts:
+        raise _not_there(image, "what it sent has no manifest.json")
+    names, history = _described(image, texts)
+    names = [aliases.get(name, name) for name in names]
+    if missing := [name for name in names if name not in held]:
+        raise _not_there(image, f"what it sent has not the layer {missing[0]}")
+    if unread := [name for name in names if held[name] is None]:
+        remedy = "it may be compressed with zstd: build the image again with docker build, which takes gzip"
+        raise CourseError(f"docker save {_name(image)}", f"{unread[0]} is no tar archive", remedy)
+    return {name: held[name] for name in names}, names, history
+
+
+def _archive(image, title, take):
+    """Return what the engine saves: layers by name, the names that stand for others, and texts by name."""
     held, aliases, texts = {}, {}, {}
-    with tarfile.open(fileobj=Reader(image.save()), mode="r|") as saved:
+    with (
+        progress(total=image.attrs["Size"], desc=title, unit="B", unit_scale=True) as bar,
+        tarfile.open(fileobj=Reader(image.save()), mode="r|") as saved,
+    ):
         for member in saved:
             bar.update(member.size)
             if member.issym():  # a layer that is there twice
@@ -51,14 +95,42 @@ def _read(image, bar):
                 if first.startswith((b"{", b"[")):
                     texts[member.name] = first
                 else:
-                    with contextlib.suppress(tarfile.ReadError):  # not every file in it is a layer
-                        held[member.name] = _files(_chunks(first, file))
-    manifest = json.loads(texts["manifest.json"])[0]
-    names = [aliases.get(name, name) for name in manifest["Layers"]]
-    if unread := [name for name in names if name not in held]:
-        remedy = "it may be compressed with zstd, which Python 3.14 and newer can read"
-        raise CourseError(f"reading the layers of {image.short_id}", f"{unread[0]} is no tar archive", remedy)
-    return [held[name] for name in names], json.loads(texts[manifest["Config"]])["history"]
+                    held[member.name] = _taken(take, _unpacked(first, file))
+    return held, aliases, texts
+
+
+def _taken(take, chunks):
+    """Return what ``take`` gives for a layer, or None: not every file of the archive is one."""
+    try:
+        return take(chunks)
+    except (tarfile.ReadError, OSError, EOFError, zlib.error):  # OSError: by gzip
+        return None
+
+
+def _described(image, texts):
+    """Return the names of the layers and the history, of the platform that the image is of."""
+    found = [(one["Layers"] or [], json.loads(texts[one["Config"]])) for one in json.loads(texts["manifest.json"])]
+    own = [one for one in found if one[1]["rootfs"].get("diff_ids") == image.attrs["RootFS"].get("Layers")]
+    names, config = (own or found)[0]
+    return names, config.get("history") or []
+
+
+def _not_there(image, said):
+    remedy = "its layers may have gone since it was pulled: docker pull brings them back, a build makes them again"
+    return CourseError(f"docker save {_name(image)}", said, remedy)
+
+
+def _name(image):
+    return image.tags[0] if image.tags else image.short_id
+
+
+def _unpacked(first, file):
+    """Yield a file in chunks; what is gzipped, without the gzip."""
+    if not first.startswith(b"\x1f\x8b"):
+        yield from _chunks(first, file)
+        return
+    with gzip.open(Reader(_chunks(first, file))) as unpacked:
+        yield from _chunks(b"", unpacked)
 
 
 def _chunks(first, file):
@@ -68,13 +140,19 @@ def _chunks(first, file):
 
 
 def _files(chunks):
-    with tarfile.open(fileobj=Reader(chunks), mode="r|*") as tar:
-        return [[_shown(one.name), one.size] for one in tar if one.isfile() or one.islnk()]
+    with tarfile.open(fileobj=Reader(chunks), mode="r|") as tar:
+        return [[_shown(one.name), one.size * one.isfile()] for one in tar if one.isfile() or one.islnk()]
+
+
+def _gzipped(chunks):
+    packer = zlib.compressobj(6, wbits=31)
+    return sum(len(packer.compress(chunk)) for chunk in chunks) + len(packer.flush())
 
 
 def _shown(name):
     folder, _, last = name.removeprefix("./").rpartition("/")
     hidden = last.startswith(".wh.")
+    last = "*" if last == ".wh..wh..opq" else last  # all that the folder had before
     path = "/" + "/".join(part for part in (folder, last.removeprefix(".wh.")) if part)
     return f"{path} (removed)" if hidden else path
 
@@ -88,8 +166,8 @@ class Reader:
     def read(self, count):
         parts, have = [self.rest], len(self.rest)
         while have < count:
-            chunk = next(self.chunks, b"")
-            if not chunk:
+            chunk = next(self.chunks, None)
+            if chunk is None:
                 break
             parts.append(chunk)
             have += len(chunk)

@@ -1,6 +1,7 @@
 """What BuildKit says while it builds: each step, when it ran, what it needed, what it printed."""
 
 import base64
+import math
 import re
 
 import docker
@@ -46,9 +47,10 @@ class Trace:
             self.warnings += status.warnings
 
     def made(self):
-        """Return ``(name, began, ended)`` of what was not in the cache, in seconds of the engine's clock."""
-        ran = [one for one in self.vertexes.values() if one.started and not one.cached]
-        return [(one.name, _seconds(one.started), _seconds(one.completed or one.started)) for one in ran]
+        """Return ``(name, began, ended)`` of what has begun, by the engine's clock; inf where it never ended."""
+        ran = [one for one in self.vertexes.values() if one.started]  # a download is recorded, cached or not
+        ends = [_seconds(one.completed) if one.completed else math.inf for one in ran]
+        return [(one.name, _seconds(one.started), end) for one, end in zip(ran, ends, strict=True)]
 
     def failed(self):
         """Return the vertex that stopped the build, or None."""
@@ -99,6 +101,15 @@ class Trace:
             "output": self.output(vertex.digest),
             "error": vertex.error,
         }
+
+
+def step_name(vertex, stages):
+    """Return how a step is named, on one line: engines differ in whether they name the only stage."""
+    found = STEP.match(vertex.name)
+    if not found:
+        return " ".join(vertex.name.split())
+    stage = f"{found['stage']} " if found["stage"] and len(stages) > 1 else ""
+    return " ".join(f"[{stage}{found['number']}/{found['of']}] {found['instruction']}".split())
 
 
 def _seconds(timestamp):

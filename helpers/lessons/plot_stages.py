@@ -30,12 +30,11 @@ def plot_stages(rows: list[dict], title: str = "", note: str = "") -> Axes:
     figure, ax = plt.subplots(figsize=(max(5, 2.6 * wide), 1.1 + 0.9 * high), layout="constrained")
     needed = {row["stage"] for row in rows if row["needed"]}
     needed |= {one for row in rows if row["needed"] for one in _sources(row)}
-    for name, place in places.items():
-        _draw_box(ax, name, place, name in needed, is_stage=name in names)
+    boxes = {name: _box(ax, name, place, name in needed, is_stage=name in names) for name, place in places.items()}
     for row in rows:
         for source in _sources(row):
             if source in places:
-                _draw_arrow(ax, places[source], places[row["stage"]], row["needed"], source != row["begins_from"])
+                _draw_arrow(ax, boxes[source], boxes[row["stage"]], row["needed"], source != row["begins_from"])
     ax.set_xlim(-0.6, wide - 0.4)
     ax.set_ylim(high - 0.4, -0.6)
     ax.axis("off")
@@ -61,18 +60,20 @@ def _places(rows, outside):
     return places
 
 
-def _draw_box(ax, name, place, needed, is_stage):
+def _box(ax, name, place, needed, is_stage):
     colour = (COLOURS[0] if is_stage else "#444444") if needed else "#aaaaaa"
     face = "white" if is_stage else "#f0f0f0"
     look = {**BOX, "edgecolor": colour, "facecolor": face, "linestyle": "-" if needed else ":"}
     text = "\n".join(textwrap.wrap(name, 22, break_on_hyphens=True))
-    ax.text(*place, text, ha="center", va="center", fontsize="small", color=colour, bbox=look, zorder=3)
+    return ax.text(*place, text, ha="center", va="center", fontsize="small", color=colour, bbox=look, zorder=3)
 
 
-def _draw_arrow(ax, start, end, needed, copies):
+def _draw_arrow(ax, source, target, needed, copies):
+    start, end = source.get_position(), target.get_position()
     bend = 0.25 if end[0] - start[0] > 1 and start[1] == end[1] else 0
     look = {
         "arrowstyle": "-|>", "color": "#333333" if needed else "#aaaaaa", "linestyle": "--" if copies else "-",
-        "shrinkA": 42, "shrinkB": 42, "connectionstyle": f"arc3,rad={-bend}",
+        "patchA": source.get_bbox_patch(), "patchB": target.get_bbox_patch(), "shrinkA": 2, "shrinkB": 2,
+        "connectionstyle": f"arc3,rad={-bend}",
     }  # fmt: skip
-    ax.annotate("", xy=end, xytext=start, arrowprops=look, zorder=2)
+    ax.annotate("", xy=end, xytext=start, arrowprops=look, zorder=4)  # after the boxes, whose edges are known then

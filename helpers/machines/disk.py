@@ -19,8 +19,9 @@ from helpers.progress import progress
 ROOT = Path(__file__).parents[2]
 WORKSHOP = ROOT / "helpers" / "workshop"
 SHARED_MEMORY = Path("/dev/shm")
+HOST_SETTINGS = "host-settings"
 BUILD_BYTES = 6e9  # of disk, for a while
-BUILD_MEMORY_MB = 1536  # for each of the one or two engines that make the notebooks' images
+BUILD_MEMORY_MB = 1536  # for the engine that makes the notebooks' images
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
@@ -57,14 +58,14 @@ def missing_packages(build):
 
 def build_bytes():
     """Return how many bytes of disk building the machine takes for a while."""
-    return BUILD_BYTES + (0 if memory_as_files() else 2 * BUILD_MEMORY_MB * 2**20)
+    return BUILD_BYTES + (0 if memory_as_files() else BUILD_MEMORY_MB * 2**20)
 
 
 def memory_as_files():
     """Return whether the files that hold the guests' memory may lie in memory: with room, and where code may run."""
     if not SHARED_MEMORY.is_dir() or os.statvfs(SHARED_MEMORY).f_flag & os.ST_NOEXEC:  # as in Docker's containers
         return False
-    return shutil.disk_usage(SHARED_MEMORY).free > 2 * BUILD_MEMORY_MB * 2**20
+    return shutil.disk_usage(SHARED_MEMORY).free > BUILD_MEMORY_MB * 2**20
 
 
 def recipe_hash():
@@ -178,6 +179,11 @@ def qemu_img(*arguments):
         said = done.stderr or done.stdout
         raise CourseError(f"qemu-img {arguments[0]}", said, "free disk space? python3 -m helpers doctor tells")
     return done.stdout
+
+
+def has_host_settings():
+    """Return whether RUN steps with pip took this computer's settings when the machine's images were made."""
+    return (folder() / HOST_SETTINGS).exists()
 
 
 def overlay(base, path, kind="qcow2"):

@@ -35,7 +35,7 @@ def measure_container(client: docker.DockerClient, image: Image, repeats: int = 
     ``instances``, ``bytes``, ``overhead_bytes``, ``overhead`` (whose it is), and the fitted costs of one more,
     ``each_bytes`` and ``overhead_each_bytes``.
 
-    SDK calls: ``client.containers.run``, ``client.api.containers(size=True)``, ``client.info``, ``image.history``.
+    SDK calls: ``client.containers.run``, ``client.api.containers(size=True)``, ``client.info``, ``image.save``.
 
     Raises:
         CourseError: the image exposes no port, nothing answered, or this engine does not let its memory be read.

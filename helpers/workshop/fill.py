@@ -23,17 +23,10 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 # All other public names are left out. The last three remember what would take minutes under emulation.
 REAL = (
     "connect", "server", "base_image", "build", "proxies", "size", "layers", "labels", "compare", "contents",
-    "explore_layers",
+    "explore_layers", "lint", "stages", "build_steps",
 )  # fmt: skip
 
-# What the web app is built on, and what the calculator is: two engines make them at the same time.
-PARTS = (
-    ("05_django_app", "06_second_practical", "07_multi_stage"),
-    ("00_start_here", "01_containers_and_vms", "02_inside_a_container", "03_docker_architecture", "04_first_practical",
-     "09_third_practical", "08_distroless"),
-)  # fmt: skip
-ELSEWHERE = {"08_distroless": ("course/web",)}  # images of a notebook of the second part that the first one makes
-BASES = ("debian:bookworm-slim", "debian:trixie-slim")  # made first, at the same time
+BASES = ("debian:trixie-slim", "debian:bookworm-slim")  # made first, at the same time
 REGISTRY = "https://registry-1.docker.io/v2/"
 
 
@@ -60,30 +53,23 @@ def archives(folder, pool):
 
 
 def bases(client, made):
-    """
-    Put base images on an engine, the first of them also with this computer's settings for the network.
-
-    ``made`` are those of ``archives``; the others come from a registry.
-    """
+    """Put base images on an engine: ``made`` are those of ``archives``, the others come from a registry."""
     for name, tar in made.items():
-        load_archive(client, f"course/{name}", tar.result())
+        load_archive(client, name, tar.result())
     with ThreadPoolExecutor() as pool:
         list(pool.map(functools.partial(base_image, client), BASES))
-    base_image(client, BASES[0], with_host_settings=True)
 
 
-def rest():
-    """Return the notebooks that build on both parts, or are of none."""
-    complete = {name for part in PARTS for name in part} - ELSEWHERE.keys()
-    return sorted({path.stem for path in NOTEBOOKS.glob("*.ipynb")} - complete)
+def names():
+    """Return the names of all notebooks, in their order."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
 
-def fill(client, names, elsewhere=(), position=0, folder=NOTEBOOKS):
+def fill(client, names, folder=NOTEBOOKS):
     """
     Have an engine make every image that some notebooks build, by their own cells, with running and showing left out.
 
-    ``elsewhere`` has, by notebook, names of images that are not to be made. It prints how long each notebook took;
-    ``position`` is the line of the bar, where several processes have one.
+    It prints how long each notebook took.
     SDK calls: those of ``base_image`` and ``build``.
 
     Raises:
@@ -94,17 +80,16 @@ def fill(client, names, elsewhere=(), position=0, folder=NOTEBOOKS):
     stand_ins |= {
         "connect": lambda: BuildsOnly(client, failures),
         "server": _recorded(lambda _: _server(client), failures),
+        "build": _recorded(lambda _, *arguments, **options: build(client, *arguments, **options), failures),
         "base_image": _recorded(lambda _, *arguments, **options: base_image(client, *arguments, **options), failures),
     }
     cells = {name: _cells(folder / f"{name}.ipynb") for name in names}
-    bar = progress(total=sum(map(len, cells.values())), desc="images", unit="cell", position=position)
+    bar = progress(total=sum(map(len, cells.values())), desc="images", unit="cell")
     with contextlib.chdir(folder), mock.patch.multiple(helpers, create=True, **stand_ins), bar:
         for name in names:
             began = time.monotonic()
             bar.set_postfix_str(name)
-            chosen = _recorded(_build_without(client, dict(elsewhere).get(name, ())), failures)
-            with mock.patch.object(helpers, "build", chosen):
-                _run_cells(name, cells[name], failures, bar)
+            _run_cells(name, cells[name], failures, bar)
             with bar.external_write_mode():
                 print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
 
@@ -120,13 +105,6 @@ def _recorded(function, failures):
             raise
 
     return recording
-
-
-def _build_without(client, tags):
-    def chosen(_, path, tag, **options):
-        return mock.MagicMock(name=tag) if tag in tags else build(client, path, tag, **options)
-
-    return chosen
 
 
 def _server(client):

@@ -1,15 +1,12 @@
 """Make the virtual machine: without images, or with those of all notebooks."""
 
 import contextlib
-import os
 import shutil
-import subprocess
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 
 from helpers import engine
-from helpers.host.memory import free_memory
-from helpers.machines import disk
+from helpers.images import pip_secrets
+from helpers.machines import disk, terminal
 from helpers.progress import progress
 from helpers.workshop import fill, tree, uml
 
@@ -28,48 +25,31 @@ def make_plain(why):
 
 
 def make_disk(why):
-    """Have the machine's engine make the images of all notebooks, on one or two disks at once; keep them as one."""
+    """Have the machine's engine make the images of all notebooks, as an ordinary program; keep them on its disk."""
     engine.reset_modes()
     print(f"building the notebooks' images on the virtual machine ({why}): a quarter of an hour, once", flush=True)
     if lacking := disk.problem("plain"):
         make_plain(lacking)
     with _bench("disk") as work:
-        disks = [work / "first.img", work / "second.img"][: 2 if _room_for_two() else 1]
-        _put_bases(work, disks)
-        parts = fill.PARTS if len(disks) == 2 else [[name for part in fill.PARTS for name in part]]
-        with ProcessPoolExecutor(len(parts), get_context("spawn")) as pool:
-            list(pool.map(_fill_part, [work] * len(parts), disks, range(len(parts)), parts))
-        other, squashed = disks[1] if disks[1:] else None, work / "layers.squashfs"
-        with uml.engine(work, disks[0], work / "session", other=other, layers=squashed) as client:
-            fill.fill(client, fill.rest())
-        _convert(disks[0], work / "disk.qcow2", *COMPRESSED)
+        raw = work / "disk.img"
+        with ThreadPoolExecutor(8) as pool:
+            kernels, archives = pool.submit(uml.unpack, work), fill.archives(work, pool)
+            command = pool.submit(tree.docker_command, work) if terminal.wanted() else None
+            _convert(disk.folder() / "plain.qcow2", raw, "-O", "raw")
+            kernels.result()
+            with uml.engine(work, raw, work / "session", layers=work / "layers.squashfs") as client:
+                fill.bases(client, archives)
+                fill.fill(client, fill.names())
+            if command:
+                command.result()
+        _convert(raw, work / "disk.qcow2", *COMPRESSED)
         _install("disk", work, ("disk.qcow2", "layers.squashfs"))
+        _install_command(work)
+        (disk.folder() / disk.HOST_SETTINGS).unlink(missing_ok=True)
+        if pip_secrets.files():
+            (disk.folder() / disk.HOST_SETTINGS).touch()
     for file in ("plain.json", "plain.qcow2"):
         (disk.folder() / file).unlink()
-
-
-def _put_bases(work, disks):
-    """Put the base images on the first disk, and copy it: the other one begins from there."""
-    with ThreadPoolExecutor(8) as pool:
-        kernels, archives = pool.submit(uml.unpack, work), fill.archives(work, pool)
-        _convert(disk.folder() / "plain.qcow2", disks[0], "-O", "raw")
-        kernels.result()
-        with uml.engine(work, disks[0], work / "session") as client:
-            fill.bases(client, archives)
-    for other in disks[1:]:
-        subprocess.run(["cp", "--sparse=always", disks[0], other], check=True)
-
-
-def _fill_part(work, one_disk, number, notebooks):
-    """Make the images of some notebooks on a disk; one of two processes does this, each on a processor of its own."""
-    cpu = sorted(os.sched_getaffinity(0))[number]
-    with uml.engine(work, one_disk, work / f"session-{number}", cpu=cpu) as client:
-        fill.fill(client, notebooks, fill.ELSEWHERE if number else (), position=number)
-
-
-def _room_for_two():
-    """Return whether two engines can work at the same time: processors, and memory for both."""
-    return len(os.sched_getaffinity(0)) > 1 and free_memory() > 2.5 * disk.BUILD_MEMORY_MB * 2**20
 
 
 @contextlib.contextmanager
@@ -90,6 +70,14 @@ def _install(name, work, files):
     for file in files:
         (work / file).rename(disk.folder() / file)
     disk.write_record(name, {*files, "vmlinuz", "initrd"})
+
+
+def _install_command(work):
+    """Put the docker command in its place, and take away what was unpacked of an earlier one."""
+    (disk.folder() / terminal.ARCHIVE).unlink(missing_ok=True)
+    shutil.rmtree(disk.folder() / "docker", ignore_errors=True)
+    if (work / terminal.ARCHIVE).exists():
+        (work / terminal.ARCHIVE).rename(disk.folder() / terminal.ARCHIVE)
 
 
 def _convert(source, target, *options):

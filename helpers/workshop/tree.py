@@ -9,16 +9,18 @@ from pathlib import Path
 from helpers.errors import CourseError
 from helpers.host import mmdebstrap
 from helpers.host.apt import SYSTEM_PROGRAMS
+from helpers.machines import terminal
 
 GUEST = Path(__file__).parent / "guest"
 SUITE = "trixie"
+FOR_TERMINALS = ("docker-cli", "docker-buildx")
 PACKAGES = (
     "base-files", "busybox-static", "ca-certificates", "containerd", "crun", "docker.io", "iptables", "kmod",
     "linux-image-cloud-amd64", "procps", "socat", "stunnel4", "tini",
 )  # fmt: skip
 NOT_NEEDED = (
     "usr/bin/containerd-shim", "usr/bin/containerd-shim-runc-v1", "usr/bin/ctr", "usr/bin/perl*", "usr/bin/openssl",
-    "usr/include", "usr/lib/udev", "usr/lib/systemd", "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/include", "usr/sbin/runc", "usr/lib/udev", "usr/lib/systemd", "usr/lib/x86_64-linux-gnu/gconv",
     "usr/lib/x86_64-linux-gnu/*perl*", "usr/lib/x86_64-linux-gnu/systemd", "usr/lib/x86_64-linux-gnu/libcrun.a",
     "usr/lib/x86_64-linux-gnu/libdb-*", "usr/share/[!c]*", "usr/share/c[!a]*", "boot/System.map*", "boot/config*",
 )  # fmt: skip
@@ -34,7 +36,6 @@ FILES = {
     "init": "usr/sbin/init",
     "engine": "usr/sbin/engine",
     "layers": "usr/sbin/layers",
-    "merge": "usr/sbin/merge",
     "runtime": "usr/bin/runtime",
     "setkey": "usr/bin/setkey",
     "session": "usr/bin/session",
@@ -56,12 +57,7 @@ ETC = {
 
 def tree(root):
     """Unpack the packages into a folder, leave out what is not needed, add what their scripts would make."""
-    command = [
-        "mmdebstrap", "--mode=chrootless", "--variant=extract", f"--include={','.join(PACKAGES)}",
-        '--aptopt=Acquire::Languages "none"', '--aptopt=APT::Install-Recommends "false"',
-        *mmdebstrap.keyring(), SUITE, str(root), *mmdebstrap.sources(SUITE),
-    ]  # fmt: skip
-    mmdebstrap.run(command, "unpacking the virtual machine's packages")
+    _unpack(PACKAGES, root, "the virtual machine's packages")
     for pattern in NOT_NEEDED:
         for path in root.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -75,6 +71,25 @@ def tree(root):
     home = next((root / "usr/lib/modules").iterdir())
     keep_modules(home)
     subprocess.run([root / "usr/bin/busybox", "depmod", "-b", root, home.name], check=True)
+
+
+def _unpack(packages, root, what):
+    command = [
+        "mmdebstrap", "--mode=chrootless", "--variant=extract", f"--include={','.join(packages)}",
+        '--aptopt=Acquire::Languages "none"', '--aptopt=APT::Install-Recommends "false"',
+        *mmdebstrap.keyring(), SUITE, str(root), *mmdebstrap.sources(SUITE),
+    ]  # fmt: skip
+    mmdebstrap.run(command, f"unpacking {what}")
+
+
+def docker_command(folder):
+    """Pack the docker command and buildx, of the release that the engine is of, for terminals of this computer."""
+    root = folder / "docker-command"
+    _unpack(FOR_TERMINALS, root, "the docker command")
+    programs = 'docker -C "$0/usr/libexec/docker" cli-plugins/docker-buildx'
+    script = f'tar -C "$0/usr/bin" -c {programs} | zstd -q -12 -T0 -o "$1"'
+    subprocess.run(["sh", "-c", script, root, folder / terminal.ARCHIVE], check=True)
+    shutil.rmtree(root)
 
 
 def _folders(root):
@@ -102,6 +117,8 @@ def _settings(root):
 
 
 def _alternatives(root):
+    """Give programs the names under which the engine calls them: BuildKit runs each step of a build by ``runc``."""
+    (root / "usr/sbin/runc").symlink_to("../bin/runtime")
     for name in ("iptables", "ip6tables"):
         for suffix in ("", "-save", "-restore"):
             (root / "usr/sbin" / (name + suffix)).symlink_to("xtables-legacy-multi")

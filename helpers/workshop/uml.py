@@ -7,7 +7,6 @@ state cannot be saved. The same disk is booted with QEMU afterwards.
 
 import contextlib
 import functools
-import json
 import os
 import secrets
 import select
@@ -36,7 +35,19 @@ OF_SQUASH = (LOADER, "libc.so.6", "libm.so.6", "libz.so.1", "liblzma.so.5", "lib
              "libzstd.so.1", "libxxhash.so.0")  # fmt: skip
 OF_TAR = (LOADER, "libc.so.6", "libacl.so.1", "libselinux.so.1", "libpcre2-8.so.0")
 SQUASH = ("-tar", "-noappend", "-no-progress", "-comp", "zstd", "-Xcompression-level", "9", "-b", "256K")
-ENGINE = "engine --iptables=false --bridge=none"  # dockerd calls iptables some 70 times, which takes 20 seconds
+# The containers' bridge leads outside, to QEMU's network, where each has an address of its own: without the firewall's
+# rules, since dockerd calls iptables some 70 times, which takes 20 seconds. And not the host's network: BuildKit's key
+# of a step says which one it had, and a build in a session, which asks for none, would not find it in the cache.
+ENGINE = """
+modprobe -a bridge veth
+ip link add outside type bridge
+ip address del 10.0.2.15/24 dev eth0
+ip link set eth0 master outside
+ip link set outside up
+ip address add 10.0.2.15/24 dev outside
+ip route add default via 10.0.2.2
+engine --iptables=false --ip6tables=false --bridge=outside --fixed-cidr=10.0.2.128/25 --default-gateway=10.0.2.2
+"""
 STOP = """
 kill $(cat /run/docker.pid 2>/dev/null) && while [ -e /run/docker.pid ]; do sleep 0.1; done
 kill $(pidof containerd) && while pidof containerd; do sleep 0.1; done
@@ -94,35 +105,43 @@ def _copy(files, folder):
 
 
 @contextlib.contextmanager
-def engine(kernels, disk, session, cpu=None, other=None, layers=None):
+def engine(kernels, disk, session, layers=None):
     """
     Give a client on the engine of a machine; in the end, halt it, and all that was made is on its disk.
 
-    With ``other``, a disk with another engine's images, it has these too. With ``layers``, a file, the layers of all
-    images go there in the end, as a file system of its own.
+    With ``layers``, a file, the layers of all images go there in the end, as a file system of its own.
     """
     port = free_port()
-    disks = {"ubd0": disk, "ubd1r": kernels / "modules.img", "ubd2r": other}
-    machine = Machine(kernels, disks, session, ((port, keys.INSIDE),), cpu)
+    machine = Machine(kernels, disk, session, ((port, keys.INSIDE),))
     try:
         machine.control.wait_until_ready()
-        if other:
-            _merge(machine.control, "/dev/ubdc")
         machine.control(ENGINE)
         qemu.wait_for_engine(machine.control, machine.process)
         keys.give_to_guest(machine.control, keys.make(session))
         keys.wait_for_engine(session, port, machine.control)
         client = keys.client(session, port)
-        client.api.build = functools.partial(client.api.build, network_mode="host")  # there is no other network
         for name, path in DOWNLOADS.items():
             setattr(client.api, name, functools.partial(_download, machine, path))
         yield client
+        _forget_contexts(client)
         machine.control(STOP)
         if layers:
             _squash(machine, kernels / "mksquashfs", layers)
         machine.control(HALT)
     finally:
         machine.end()
+
+
+def _forget_contexts(client):
+    """
+    Have BuildKit forget the contexts that were sent, and the caches that steps write to (``RUN --mount=type=cache``).
+
+    A finished step does not need them; and they are written to, which layers on a disk of their own cannot be.
+    """
+    for record in client.df()["BuildCache"] or ():
+        sent = record["Description"].startswith(("http url http://build-context", "copy /context"))
+        if sent or record["Type"] not in ("regular", "internal", "frontend"):
+            client.api.prune_builds(filters={"id": record["ID"]}, all=True)
 
 
 def _download(machine, path, what, chunk_size=None):
@@ -154,36 +173,27 @@ def _squash(machine, program, target):
     machine.control("layers link")
 
 
-def _merge(control, other):
-    """Have the engine know the images on another disk; the names of images are those of both."""
-    names = "/var/lib/docker/image/overlay2/repositories.json"
-    here, there = (json.loads(line)["Repositories"] for line in control(f"merge {other}").splitlines())
-    both = {name: {**there.get(name, {}), **here.get(name, {})} for name in {**here, **there}}
-    control(f"cat > {names} <<'END'\n{json.dumps({'Repositories': both})}\nEND")
-
-
 class Machine:
     """One running User-Mode Linux: ``process``, ``control``, ``output``; its way to the network ends with it."""
 
-    def __init__(self, kernels, disks, session, forwards, cpu=None):
+    def __init__(self, kernels, disk, session, forwards):
         session.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.session = session
         network, network_inside = _pair()
         control, control_inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.pipe, pipe_inside = os.pipe()
         self.network = _start_network(network, session, forwards)
-        units = [f"{unit}={disk}" for unit, disk in disks.items() if disk]  # the guest has /dev/ubda, and so on
         words = [
-            f"mem={machine_disk.BUILD_MEMORY_MB}M", *units, "root=/dev/ubda", "rw", "init=/usr/sbin/init",
+            f"mem={machine_disk.BUILD_MEMORY_MB}M", f"ubd0={disk}", f"ubd1r={kernels / 'modules.img'}",
+            "root=/dev/ubda", "rw", "init=/usr/sbin/init",
             "seccomp=auto", "con=null", "con0=null,fd:1", f"ssl0=fd:{control_inside.fileno()}",
             f"ssl1=fd:{pipe_inside}", f"uml_dir={session}", "umid=machine", "course.role=none",
             f"vec0:transport=fd,fd={network_inside.fileno()},depth=128,mac=52:54:00:12:34:56",
         ]  # fmt: skip
-        pinned = ["taskset", "--cpu-list", str(cpu)] if cpu is not None else []
         memory = machine_disk.SHARED_MEMORY if machine_disk.memory_as_files() else session
         with (session / "console").open("w") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *pinned, str(kernels / "linux.uml"), *words],
+                ["setpriv", "--pdeathsig", "KILL", str(kernels / "linux.uml"), *words],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 pass_fds=[network_inside.fileno(), control_inside.fileno(), pipe_inside],
                 env={**os.environ, "TMPDIR": str(memory)},

@@ -3,8 +3,6 @@
 import io
 
 text = "FROM course/calculator\nLABEL org.opencontainers.image.authors='Ada'\n"
-mine, _ = client.images.build(
-    fileobj=io.BytesIO(text.encode()), tag="course/my-calculator", rm=True
-)
+mine = build(client, fileobj=io.BytesIO(text.encode()), tag="course/my-calculator")
 
 check("09-signed", mine)

@@ -17,7 +17,7 @@ from helpers import base_image, build, run, url, waiting
 from helpers.containers.outcome import status_and_output
 from helpers.errors import CourseError
 
-BASE = "course/debian:bookworm-slim"
+BASE = "debian:trixie-slim"
 ENOUGH_SECONDS = 300  # for a container that starts or ends, on a busy computer
 WEB = """
 use IO::Socket::INET;
@@ -80,7 +80,7 @@ def test_input_ends(client, base):
     "order",
     [
         lambda client: run(client, "course/first"),
-        lambda client: base_image(client, "debian:bookworm-slim"),
+        lambda client: base_image(client, "debian:trixie-slim"),
         lambda client: build(client, Path(__file__).parents[2] / "notebooks" / "apps" / "first", tag="course/first"),
     ],
     ids=["run", "base_image", "build"],
@@ -169,7 +169,7 @@ def test_failing_command(client, base):
     with pytest.raises(docker.errors.ContainerError) as caught:
         run(client, base, ["ls", "/no-such-file"], remove=True)
     assert caught.value.exit_status == 2
-    assert "docker run course/debian:bookworm-slim" in notes(caught.value) and "No such file" in notes(caught.value)
+    assert "docker run debian:trixie-slim" in notes(caught.value) and "No such file" in notes(caught.value)
     assert caught.value._render_traceback_()[0].startswith("ContainerError: docker run")
 
 
@@ -200,7 +200,7 @@ def test_killed_at_the_memory_limit(client, base):
     [
         ("course/no-such-image", None, "no-such-image", "spelling|registry"),
         ("course/Upper", None, "invalid reference", "lower case"),
-        ("course/debian:bookworm-slim", ["no-such-program"], "no-such-program", "does not hold that command"),
+        ("debian:trixie-slim", ["no-such-program"], "no-such-program", "does not hold that command"),
     ],
     ids=["unknown image", "upper case", "unknown command"],
 )

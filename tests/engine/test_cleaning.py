@@ -1,4 +1,4 @@
-"""The engine holds what it held before, plus course/*; after clean, exactly what it held before."""
+"""The engine holds what it held before, plus what the course brought; after clean, exactly what it held before."""
 
 import io
 import json
@@ -10,16 +10,17 @@ from pathlib import Path
 import apart
 import pytest
 
-from helpers import base_image, build, cleanup, labels, run
+from helpers import build, cleanup, labels, run
 from helpers.engine.cleaning import remove_expired, remove_objects
 from helpers.images import bases
-
-BASE = "course/debian:bookworm-slim"
+from helpers.images.build import build_quietly
 
 FOREIGN = """
-import io, json, tarfile, time
+import io, json, pathlib, shutil, tarfile, tempfile, threading, time
 from helpers import base_image, build, cleanup, compare, contents, labels, run, url
 from helpers.engine import cleaning
+from helpers.images import bases, buildkit
+from helpers.images.trace import Trace
 client, _ = engine.find("dockerd")
 
 def snapshot():
@@ -28,16 +29,33 @@ def snapshot():
         "images": sorted((image.id, sorted(image.tags)) for image in client.images.list(all=True)),
         "volumes": sorted(volume.name for volume in client.volumes.list()),
         "networks": sorted((network.id, network.name) for network in client.networks.list()),
+        "build cache": sorted(record["ID"] for record in client.df()["BuildCache"] or []),
     }
 
 def from_text(text, tag=None):
     buffer = io.BytesIO(text.encode())
     return client.images.build(fileobj=buffer, tag=tag, rm=True)[0]
 
+def folder(text):
+    path = pathlib.Path(tempfile.mkdtemp(dir=os.environ["XDG_STATE_HOME"]))
+    (path / "Dockerfile").write_text(text)
+    return path
+
+def learner_builds(text, tag):  # as the docker command does: the course learns nothing of it
+    path = folder(text)
+    buildkit.solve(client, Trace(), path, path / "Dockerfile", t=tag)
+
 # an image of the learner's own, without a label of ours, under the very name that the course asks for
-client.api.import_image(ARCHIVE, repository="debian", tag="bookworm-slim")
-from_text("FROM debian:bookworm-slim\\nRUN echo mine > /mine\\n", "mine/app:1")
-from_text("FROM debian:bookworm-slim\\nRUN echo nameless > /mine\\n")
+client.api.import_image(ARCHIVE, repository="debian", tag="trixie-slim")
+from_text("FROM debian:trixie-slim\\nRUN echo mine > /mine\\n", "mine/app:1")
+from_text("FROM debian:trixie-slim\\nRUN echo nameless > /mine\\n")
+MINE = '''FROM debian:trixie-slim AS one
+RUN --mount=type=cache,target=/kept echo mine > /kept/x; echo mine > /mine
+COPY Dockerfile /copied
+FROM scratch
+COPY --from=one /copied /mine
+'''
+learner_builds(MINE, "mine/kit:1")
 client.volumes.create("mine")
 client.networks.create("mine")
 volumes = {"mine": {"bind": "/data"}}
@@ -47,29 +65,26 @@ before = snapshot()
 """
 
 COURSE = """
-base = base_image(client, "debian:bookworm-slim")
-def folder(text):
-    import pathlib, tempfile
-    path = pathlib.Path(tempfile.mkdtemp(dir=os.environ["XDG_STATE_HOME"]))
-    (path / "Dockerfile").write_text(text)
-    return path
-STAGES = '''ARG BASE
-FROM ${BASE} AS build
-LABEL org.docker-course=1
-RUN echo program > /program
-FROM ${BASE} AS unlabelled
+base = base_image(client, "debian:trixie-slim")
+bases.debian_archive = lambda name, tar: shutil.copy(ARCHIVE, tar)
+brought = base_image(client, "debian:bookworm-slim")
+STAGES = '''FROM debian:trixie-slim AS build
+RUN --mount=type=cache,target=/ours echo program > /program
+FROM debian:bookworm-slim AS other
+WORKDIR /made
 RUN echo more > /more
+COPY Dockerfile /copied
 FROM scratch
-LABEL org.docker-course=1
 COPY --from=build /program /program
-COPY --from=unlabelled /more /more
+COPY --from=other /more /more
+COPY Dockerfile /
 '''
-image = build(client, folder(STAGES), tag="course/stages", base=base)
-image = build(client, folder(STAGES.replace("more", "less")), tag="course/stages", base=base)  # now one is nameless
+image = build(client, folder(STAGES), tag="course/stages")
+image = build(client, folder(STAGES.replace("more", "less")), tag="course/stages")  # now one is nameless
 client.images.get("course/stages").tag("127.0.0.1:5000/course/stages")
 for broken in ("RUN echo before > /before\\nRUN false\\n", "COPY nothing /\\n"):
     try:
-        build(client, folder("ARG BASE\\nFROM ${BASE}\\n" + broken), tag="course/broken", base=base)
+        build(client, folder("FROM debian:trixie-slim\\n" + broken), tag="course/broken")
     except docker.errors.BuildError:
         pass
 run(client, base, "true", remove=True)
@@ -93,22 +108,32 @@ cleanup(client)
 after = snapshot()
 counts = cleaning.clean(client)
 clean = snapshot()
-base = base_image(client, "debian:bookworm-slim")
-build(client, folder(STAGES), tag="course/stages", base=base)
-from_text("FROM course/debian:bookworm-slim\\nRUN echo thesis > /thesis\\n", "mine/thesis:1")
+base_image(client, "debian:bookworm-slim")
+build(client, folder(STAGES), tag="course/stages")
+from_text("FROM debian:bookworm-slim\\nRUN echo thesis > /thesis\\n", "mine/thesis:1")
 client.containers.create("course/stages", "x", name="mine-too")
 cleanup(client)
 kept = cleaning.clean(client)["kept"]
 thesis = client.containers.run("mine/thesis:1", "cat /thesis", remove=True).decode()
 names = [container.name for container in client.containers.list(all=True)]
-print(json.dumps(dict(before=before, after=after, counts=counts, clean=clean, kept=kept, thesis=thesis, names=names)))
+base_image(client, "debian:bookworm-slim")
+before_both = snapshot()
+learner = threading.Thread(target=learner_builds, args=(MINE.replace("echo mine", "sleep 3; echo mine"), "mine/kit:2"))
+learner.start()
+time.sleep(1)
+build(client, folder(STAGES.replace("more", "most")), tag="course/meanwhile")
+learner.join()
+both = snapshot()
+cleaning.clean(client)
+rest = snapshot()
+print(json.dumps(dict(before=before, after=after, counts=counts, clean=clean, kept=kept, thesis=thesis, names=names,
+                      before_both=before_both, both=both, rest=rest)))
 """
 
 
 def small_system(client, tag, path):
     """Write a tar archive of a system that is one program, busybox: as good as Debian here, and quick."""
-    base = base_image(client, "debian:bookworm-slim")
-    image = build(client, bases.FOLDER / "hello-world", tag=tag, base=base)
+    image = build(client, bases.FOLDER / "hello-world", tag=tag)
     container = client.containers.create(image, labels=labels())
     chunks, _ = container.get_archive("/busybox")
     with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as inside:
@@ -127,7 +152,7 @@ def small_system(client, tag, path):
 
 
 @pytest.fixture(scope="module")
-def story(client, tmp_path_factory, state_homes):
+def story(client, base, tmp_path_factory, state_homes):
     """Return what was seen on an engine of its own, with a learner's things on it, while the course came and went."""
     archive = small_system(
         client, f"course/test-{secrets.token_hex(4)}", tmp_path_factory.mktemp("archive") / "base.tar"
@@ -145,21 +170,23 @@ def tags(snapshot):
 
 @apart.needs_root
 def test_after_the_notebooks(story):
-    """The learner's containers, images, volumes and networks are as they were; only course/* was added."""
+    """The learner's things are as they were; only course/*, a base that was missing and build cache were added."""
     before, after = story["before"], story["after"]
-    assert {"debian:bookworm-slim", "mine/app:1"} <= tags(before) and len(before["containers"]) == 2
+    assert {"debian:trixie-slim", "mine/app:1", "mine/kit:1"} <= tags(before) and len(before["containers"]) == 2
     for kind in ("containers", "volumes", "networks"):
         assert after[kind] == before[kind], kind
-    added = {"course/debian:bookworm-slim", "course/stages:latest", "127.0.0.1:5000/course/stages:latest"}
+    added = {"debian:bookworm-slim", "course/stages:latest", "127.0.0.1:5000/course/stages:latest"}
     assert tags(after) == tags(before) | added
     assert {image_id for image_id, _ in before["images"]} < {image_id for image_id, _ in after["images"]}
+    assert set(before["build cache"]) < set(after["build cache"])
 
 
 @apart.needs_root
 def test_after_clean(story):
-    """Exactly what was there before: names, ids, states; stages and failed builds are gone, too."""
-    assert story["clean"] == story["before"]
-    assert story["counts"]["images"] >= 5 and story["counts"]["kept"] == []
+    """Exactly what was there before: names, ids, states, what builds have cached; failed builds are gone, too."""
+    assert story["clean"] == story["before"] and len(story["before"]["build cache"]) > 5
+    assert story["counts"]["images"] == 3 and story["counts"]["kept"] == []
+    assert story["counts"]["cache records"] == len(story["after"]["build cache"]) - len(story["before"]["build cache"])
 
 
 @apart.needs_root
@@ -188,6 +215,16 @@ client, _ = engine.find("dockerd")
 client.api.import_image(src=ARCHIVE, repository="course/small", tag="latest")
 run(client, "course/small", "true", network_mode="host", remove=True)
 """
+
+
+@apart.needs_root
+def test_two_builds_at_the_same_time(story):
+    """What a learner's build cached while one of ours ran is not taken for ours."""
+    before, both, rest = (set(story[when]["build cache"]) for when in ("before_both", "both", "rest"))
+    assert len(both - before) > 10 and rest >= before
+    learners = rest - before
+    assert 4 <= len(learners) < len(both - before) - 5
+    assert "mine/kit:2" in tags(story["rest"]) and "course/meanwhile:latest" not in tags(story["rest"])
 
 
 @apart.needs_root
@@ -229,8 +266,8 @@ def pushed_names(client, base):
     made = []
 
     def named(*names):
-        file = io.BytesIO(f"FROM {BASE}\nLABEL org.docker-course=1 once={secrets.token_hex(8)}\n".encode())
-        image = client.images.build(fileobj=file, tag=names[0], rm=True)[0]
+        file = io.BytesIO(f"FROM debian:trixie-slim\nLABEL once={secrets.token_hex(8)}\n".encode())
+        image = build_quietly(client, fileobj=file, tag=names[0])
         made.append(image.id)
         for name in names[1:]:
             image.tag(name)

@@ -234,3 +234,10 @@ def test_settings_of_this_machine_reach_the_private_engine(state_home):
     """
     done = apart.python(code, XDG_STATE_HOME=state_home)
     assert done.stdout.strip() == "['http://mirror.example:5000/']", done.stderr
+
+
+def test_docker_build_in_a_terminal_takes_buildkit(state_home):
+    """The private engine says so to the docker command, of which the one before 23 would take the older builder."""
+    code = "print(engine.find('dockerd')[0].api._get('http+docker://localhost/_ping').headers['Builder-Version'])"
+    done = apart.python(code, XDG_STATE_HOME=state_home)
+    assert done.stdout.split() == ["2"], done.stderr

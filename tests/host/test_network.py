@@ -7,7 +7,7 @@ import pytest
 from helpers import proxies
 from helpers.commands import environment
 from helpers.host import network
-from helpers.images import build
+from helpers.images import build_errors
 
 NAMES = [spelt for name in ("http_proxy", "https_proxy", "no_proxy") for spelt in (name, name.upper())]
 
@@ -17,6 +17,11 @@ def no_proxies(monkeypatch):
     """Take away the proxies of this computer."""
     for name in (*NAMES, "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
+
+
+def advice(output):
+    """Return what a build says next, whose step printed something and failed."""
+    return build_errors._advice("did not complete successfully: exit code: 1", output, is_step=True, client=None)
 
 
 def test_one_variable_is_enough(monkeypatch):
@@ -37,7 +42,7 @@ def test_what_no_container_can_reach(monkeypatch):
         server.listen()
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.getsockname()[1]}")
         assert proxies() == {} and network.silent_proxies() == []
-        said = build._build_advice("returned a non-zero code: 1", "CERTIFICATE_VERIFY_FAILED")
+        said = advice("CERTIFICATE_VERIFY_FAILED")
         assert "no container can reach your proxy http://127.0.0.1" in said
 
 
@@ -47,7 +52,7 @@ def test_a_proxy_that_is_down(monkeypatch):
     [(proxy, why)] = network.silent_proxies()
     assert proxy == "http://127.0.0.1:9" and why
     for said in (
-        build._build_advice("returned a non-zero code: 1", "ProxyError('Cannot connect to proxy.')"),
+        advice("ProxyError('Cannot connect to proxy.')"),
         environment._pip_remedy("ProxyError"),
     ):
         assert "http://127.0.0.1:9 does not answer" in said and "secret" not in said
@@ -55,7 +60,7 @@ def test_a_proxy_that_is_down(monkeypatch):
 
 def test_certificates(monkeypatch):
     """A network with certificates of its own: the variable is named, and a file that is not there."""
-    assert "export PIP_CERT" in build._build_advice("returned a non-zero code: 1", "CERTIFICATE_VERIFY_FAILED")
+    assert "export PIP_CERT" in advice("CERTIFICATE_VERIFY_FAILED")
     assert "export PIP_CERT" in environment._pip_remedy("SSLError(SSLCertVerificationError…")
     assert "HTTPS_PROXY" in environment._pip_remedy("Temporary failure in name resolution")
     monkeypatch.setenv("PIP_CERT", "/nowhere/ca.pem")

@@ -8,7 +8,7 @@ import tarfile
 def folder_of(path, **files):
     """Write files into a folder; ``Dockerfile`` is one of them."""
     for name, text in files.items():
-        (path / name.replace("__", ".")).write_text(text)
+        (path / name.replace("__", ".")).write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 

@@ -1,19 +1,19 @@
-"""Builds: what is printed, what is returned, and how they fail."""
+"""Builds: what is printed, what is returned, which arguments there are."""
 
+import io
+import re
 import secrets
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import docker
 import pytest
-from samples import folder_of
+from samples import file_in, folder_of
 
-from helpers import build, waiting
+from helpers import build, build_steps
 from helpers.errors import CourseError
+from helpers.images.build import build_quietly
 
-ENOUGH_SECONDS = 300  # for a build that is interrupted, on a busy computer
+LINE = r": (\d+) steps? in (\d+) stages?, (\d+) from the cache, \d+\.\d s\n"
 
 
 def notes(error):
@@ -21,80 +21,89 @@ def notes(error):
     return "\n".join(error.__notes__)
 
 
-def test_prints_the_steps_only(client, own_tag, tmp_path, capsys):
-    """Stable lines: no ids, no times, no output of commands."""
-    folder_of(tmp_path, Dockerfile="FROM scratch\nLABEL org.docker-course=1\nCOPY a /\n", a="1")
+def from_text(client, text, tag=None, **arguments):
+    """Build a Dockerfile that needs no folder."""
+    return build(client, fileobj=io.BytesIO(text.encode()), tag=tag, **arguments)
+
+
+def test_prints_one_line(client, base, own_tag, tmp_path, capsys):
+    """Steps, stages, how many were there already, seconds; and what comes back is docker-py's."""
+    text = f"FROM debian:trixie-slim AS first\nRUN echo {secrets.token_hex(8)} > /a\n"
+    folder_of(tmp_path, Dockerfile=f"{text}FROM scratch\nCOPY --from=first /a /\n")
     image = build(client, tmp_path, tag=own_tag)
-    assert capsys.readouterr().out.splitlines() == [
-        "Step 1/3 : FROM scratch",
-        "Step 2/3 : LABEL org.docker-course=1",
-        "Step 3/3 : COPY a /",
-    ]
+    assert re.fullmatch(own_tag + LINE, capsys.readouterr().out).groups() == ("3", "2", "1")
     assert isinstance(image, docker.models.images.Image) and image.tags == [f"{own_tag}:latest"]
+    again = build(client, tmp_path, tag=own_tag)
+    assert re.fullmatch(own_tag + LINE, capsys.readouterr().out).groups() == ("3", "2", "3")
+    assert image.id == again.id
 
 
-@pytest.mark.parametrize(
-    ("dockerfile", "tag", "tried", "said", "advice"),
-    [
-        (
-            "FROM scratch\nINSTALL python\n",
-            "x",
-            "docker build -t course/x",
-            "unknown instruction: INSTALL",
-            "fix that line",
-        ),
-        ("FROM scratch\nCOPY missing /\n", "x", "Step 2/2 : COPY missing /", "missing", "COPY takes files"),
-        (
-            "FROM course/no-such-image\n",
-            "x",
-            "FROM course/no-such-image",
-            "course/no-such-image|lookup|denied",
-            "spelling|registry",
-        ),
-        ("FROM scratch\n", "Upper", "docker build -t course/Upper", "invalid", "lower case"),
-        ("FROM Debian\n", "x", "FROM Debian", "must be lower", "lower case"),
-        ("", "x", "docker build -t course/x", "cannot be empty", "begin the Dockerfile with FROM"),
-        ("ARG BASE\nFROM ${BASE}\n", "x", "FROM ${BASE}", "blank", "base=base"),
-    ],
-    ids=["syntax", "missing file", "unknown base", "upper-case tag", "upper-case base", "empty", "no base"],
-)
-def test_bad_input(client, tmp_path, dockerfile, tag, tried, said, advice):
-    """What was tried, what the engine said, what to do; and docker's own exception."""
-    with pytest.raises(docker.errors.BuildError) as caught:
-        build(client, folder_of(tmp_path, Dockerfile=dockerfile), tag=f"course/{tag}")
-    text = notes(caught.value)
-    assert tried in text
-    assert [word for word in said.split("|") if word in text]
-    assert [word for word in advice.split("|") if word in text.partition("next:")[2]]
+def test_without_a_name(client, base, capsys):
+    """The line begins with the image's id."""
+    image = from_text(client, f"FROM debian:trixie-slim\nLABEL once={secrets.token_hex(8)}\n")
+    assert capsys.readouterr().out.startswith(f"{image.short_id}: 1 step in 1 stage, 1 from the cache, ")
+    assert image.tags == []
+    client.images.remove(image.id)
 
 
-def test_a_base_that_the_dockerfile_does_not_take(client, base, own_tag, tmp_path, capsys):
-    """The engine's warning is passed on."""
-    build(client, folder_of(tmp_path, Dockerfile="FROM scratch\nCOPY Dockerfile /\n"), tag=own_tag, base=base)
-    assert "[BASE" in capsys.readouterr().out
+def test_what_is_not_printed(client, base, own_tag, capsys):
+    """The checks and the widgets build, too, and say nothing."""
+    image = build_quietly(client, fileobj=io.BytesIO(b"FROM debian:trixie-slim\nENV A=1\n"), tag=own_tag)
+    assert capsys.readouterr().out == "" and image.labels["org.docker-course"] == "1"
 
 
-def test_failing_run(client, base, own_tag, tmp_path):
-    """The failing instruction, the tail of its log, and the whole log on the exception."""
-    text = "ARG BASE\nFROM ${BASE}\nLABEL org.docker-course=1\nRUN echo first; echo the reason >&2; exit 3\n"
-    with pytest.raises(docker.errors.BuildError) as caught:
-        build(client, folder_of(tmp_path, Dockerfile=text), tag=own_tag, base=base)
-    said = notes(caught.value)
-    assert "stopped at Step 4/4 : RUN echo first" in said and "code: 3" in said
-    answer = said[said.index("answer: ") + 8 : said.index("  next: ")].splitlines()
-    assert sorted(line.strip() for line in answer[:-1]) == ["first", "the reason"]  # no colours, no ids
-    assert "the reason" in "".join(caught.value.build_log)
-    assert caught.value._render_traceback_() == [f"BuildError: {said}"]
+def test_arguments_of_the_sdk(client, base, own_tag, tmp_path):
+    """A target, build arguments, labels and a Dockerfile of another name reach the engine."""
+    text = "FROM debian:trixie-slim AS one\nARG WORD=none\nRUN echo $WORD > /word\nFROM scratch AS two\n"
+    folder_of(tmp_path, Dockerfile__other=text)
+    options = {"target": "one", "buildargs": {"WORD": "given"}, "labels": {"mine": 1}, "nocache": True, "rm": True}
+    image = build(client, tmp_path, tag=own_tag, dockerfile="Dockerfile.other", **options)
+    assert file_in(client, image, "/word") == b"given\n"
+    assert image.labels["mine"] == "1" == image.labels["org.docker-course"]
+    assert [row["cached"] for row in build_steps(image)] == [True, False]
 
 
-def test_no_network(client, base, own_tag, tmp_path):
-    """A RUN that needs the network, in a build without one."""
-    step = "RUN apt-get -o Acquire::Retries=0 update --error-on=any"
-    folder_of(tmp_path, Dockerfile=f"ARG BASE\nFROM ${{BASE}}\nLABEL org.docker-course=1\n{step}\n")
-    with pytest.raises(docker.errors.BuildError) as caught:
-        build(client, tmp_path, tag=own_tag, base=base, network_mode="none")
-    assert f"stopped at Step 4/4 : {step}" in notes(caught.value)
-    assert "Failed to fetch" in notes(caught.value) and "is this computer online?" in notes(caught.value)
+def test_without_the_cache(client, base, own_tag):
+    """The step runs once more, and only then is its file another one."""
+    text = "FROM debian:trixie-slim\nRUN cat /proc/sys/kernel/random/uuid > /id\n"
+    first = file_in(client, from_text(client, text, own_tag), "/id")
+    assert file_in(client, from_text(client, text, own_tag), "/id") == first
+    assert file_in(client, from_text(client, text, own_tag, nocache=True), "/id") != first
+
+
+def test_steps(client, base, own_tag):
+    """A row a step: named as BuildKit names it, timed, with what it needed and what it printed."""
+    word = secrets.token_hex(8)
+    text = f"""
+FROM debian:trixie-slim AS first
+RUN sleep 1.5; echo {word}; echo {word} > /a
+
+FROM debian:trixie-slim AS unused
+RUN sleep 600
+
+FROM debian:trixie-slim AS second
+RUN sleep 1.5 && echo {word} > /b
+
+FROM scratch
+COPY --from=first /a /
+COPY --from=second /b /
+"""
+    rows = build_steps(from_text(client, text, own_tag))
+    assert [row["stage"] for row in rows] == ["first", "first", "second", "stage-3", "stage-3"]
+    first, second, last = rows[1], rows[2], rows[4]
+    assert first["step"] == f"[first 2/2] RUN sleep 1.5; echo {word}; echo {word} > /a"
+    assert (first["number"], first["of"], first["cached"], first["output"]) == (2, 2, False, f"{word}\n")
+    assert first["inputs"] == [rows[0]["step"]] == ["[first 1/2] FROM debian:trixie-slim"]
+    assert second["step"] in last["inputs"] and last["instruction"] == "COPY --from=second /b /"
+    assert first["end_seconds"] - first["start_seconds"] > 1.4
+    assert second["start_seconds"] < first["end_seconds"] and first["start_seconds"] < second["end_seconds"]
+
+
+def test_steps_of_an_image_that_was_not_built_here(base):
+    """A sentence, not an empty list; the same for what is no image."""
+    for given in (base, "course/first", None):
+        with pytest.raises(CourseError, match=r"image = build\(client"):
+            build_steps(given)
 
 
 def test_missing_folder(client):
@@ -104,26 +113,28 @@ def test_missing_folder(client):
     assert "docker build no-such-folder" in str(caught.value) and str(Path.cwd()) in str(caught.value)
 
 
+def test_a_file_in_place_of_a_folder(client, tmp_path):
+    """It is told apart from one that is not there."""
+    with pytest.raises(CourseError, match="that is a file"):
+        build(client, folder_of(tmp_path, Dockerfile="FROM scratch\n") / "Dockerfile", tag="course/x")
+
+
+def test_no_folder(client):
+    """Neither a folder nor a Dockerfile in memory."""
+    with pytest.raises(CourseError, match="give the folder that holds the Dockerfile"):
+        build(client, tag="course/x")
+
+
 def test_missing_dockerfile(client, tmp_path):
     """A folder without one."""
-    with pytest.raises(docker.errors.BuildError) as caught:
+    with pytest.raises(CourseError) as caught:
         build(client, tmp_path, tag="course/x", dockerfile="Dockerfile.other")
-    assert "dockerfile=" in notes(caught.value)
+    assert "there is no Dockerfile.other in" in str(caught.value) and "dockerfile='…'" in str(caught.value)
 
 
-def test_interrupted(client, base, own_tag, tmp_path):
-    """Ctrl-C in a RUN: no container of the build is left."""
-    marker = secrets.token_hex(8)
-    text = f"ARG BASE\nFROM ${{BASE}}\nLABEL org.docker-course=1 marker={marker}\nRUN sleep 3000\n"
-    folder_of(tmp_path, Dockerfile=text)
-    arguments = f"{str(tmp_path)!r}, tag={own_tag!r}, base='course/debian:bookworm-slim'"
-    code = f"from helpers import build, engine; build(engine.find()[0], {arguments})"
-    building = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert any("sleep" in line for line in building.stdout)
-    found = {"filters": {"label": f"marker={marker}"}, "ignore_removed": True}
-    assert waiting.until(lambda: client.containers.list(**found), ENOUGH_SECONDS)
-    building.send_signal(signal.SIGINT)
-    assert building.wait(ENOUGH_SECONDS) != 0
-    assert waiting.until(lambda: client.containers.list(all=True, **found) == [], ENOUGH_SECONDS)
+@pytest.mark.parametrize("arguments", [{"base": "debian"}, {"squash": True}, {"buildarg": {}}], ids=str)
+def test_no_such_argument(client, tmp_path, arguments):
+    """It is named, and nothing is built."""
+    with pytest.raises(CourseError, match=f"there is no argument {next(iter(arguments))}"):
+        build(client, folder_of(tmp_path, Dockerfile="FROM scratch\nCOPY Dockerfile /\n"), tag="course/x", **arguments)
+    assert not client.images.list("course/x")

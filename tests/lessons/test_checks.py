@@ -15,6 +15,7 @@ import requests
 
 from helpers import check, cleanup, exercises, labels, run
 from helpers.errors import CourseError
+from helpers.images.build import build_quietly
 from helpers.images.contents import read_file
 from helpers.lessons import checks
 from helpers.lessons.checks import checking
@@ -59,7 +60,7 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("03-again", "run(client, base, ['false'], detach=True, restart_policy={'Name': 'on-failure'})", "second key"),
     ("03-again", "run(client, base, ['true'], detach=True, restart_policy=AT_MOST)", "another status than 0"),
     ("04-own-words", "client.images.get('course/first')", "What has to be built again"),
-    ("04-own-words", "client.images.get('course/registry:2')", "what does its command wait for"),
+    ("04-own-words", "client.images.get('registry:2')", "what does its command wait for"),
     ("04-push", "hello", "gives an image one more name"),
     (
         "04-push",
@@ -73,20 +74,20 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("05-order", "text + 'RUN grep was app.py'", "it builds after an edit, too"),
     (
         "05-order",
-        "'ARG BASE\\nFROM ${BASE}\\nWORKDIR /app\\nRUN echo something slow > installed\\n'",
+        "'FROM debian:trixie-slim\\nWORKDIR /app\\nRUN echo something slow > installed\\n'",
         "what did you leave out",
     ),
     (
         "05-greet",
-        'built(\'FROM course/debian:bookworm-slim\', \'CMD ["echo", "hello", "world"]\')',
+        'built(\'FROM debian:trixie-slim\', \'CMD ["echo", "hello", "world"]\')',
         "takes the place of CMD",
     ),
     (
         "05-greet",
-        "built('FROM course/debian:bookworm-slim', 'ENTRYPOINT echo hello', 'CMD [\"world\"]')",
+        "built('FROM debian:trixie-slim', 'ENTRYPOINT echo hello', 'CMD [\"world\"]')",
         "do brackets",
     ),
-    ("05-greet", "built('FROM course/debian:bookworm-slim', 'ENTRYPOINT [\"echo\", \"hello\"]')", "What is CMD for"),
+    ("05-greet", "built('FROM debian:trixie-slim', 'ENTRYPOINT [\"echo\", \"hello\"]')", "What is CMD for"),
     ("06-only-here", "web", "What does -p look like in Python"),
     ("06-only-here", "run(client, image, detach=True, ports={'8000/tcp': ('0.0.0.0', None)})", "it listens on 0.0.0.0"),
     ("06-shop", "run(client, image, detach=True, ports={'8000/tcp': None})", "knows no names"),
@@ -95,7 +96,7 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("07-smaller", "base_image(client, 'hello-world')", "Is the page there"),
     ("07-smaller", "built('FROM scratch', 'CMD nothing')", "Is the page there"),
     ("07-borrow", "single", "to which path did you copy it"),
-    ("07-borrow", "built('FROM course/debian:bookworm-slim', 'COPY --from=course/web /app/ /')", "What did you name"),
+    ("07-borrow", "built('FROM debian:trixie-slim', 'COPY --from=course/web /app/ /')", "What did you name"),
     ("07-borrow", "built('FROM course/web', 'RUN mv /app/manage.py /')", "what does the last FROM name"),
     ("07-borrow", "built('FROM course/web', 'RUN cp manage.py /')", "what does the last FROM name"),
     (
@@ -106,14 +107,14 @@ WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("08-users", "len(read_file(distroless, '/etc/passwd').decode().split(chr(10)))", "Is the last line empty"),
     (
         "08-version",
-        "built('FROM course/distroless/python3-debian12', 'CMD python3 --version')",
+        "built('FROM gcr.io/distroless/python3-debian13', 'CMD python3 --version')",
         "Who was given these words",
     ),
-    ("08-version", "built('FROM course/debian:bookworm-slim', 'CMD echo Python 3.11.2')", "Which base has none"),
+    ("08-version", "built('FROM debian:trixie-slim', 'CMD echo Python 3.13.5')", "Which base has none"),
     ("08-not-root", "run(client, on_distroless, detach=True, ports={'8000/tcp': None})", "that is root"),
     (
         "08-not-root",
-        "run(client, build(client, 'apps/answer', tag='course/answer', base=debian), detach=True, ports={8000: None})",
+        "run(client, build(client, 'apps/answer', tag='course/answer'), detach=True, ports={8000: None})",
         "is it course/web-distroless",
     ),
     ("08-not-root", "run(client, on_distroless, detach=True, user='65532')", "is its port 8000 published"),
@@ -165,11 +166,11 @@ def answer_tools(client):
     def built(*lines):
         text = "\n".join(lines).encode()
         tag = f"{OWN_IMAGES}{hashlib.sha256(text).hexdigest()[:12]}"
-        return client.images.build(fileobj=io.BytesIO(text), tag=tag, rm=True)[0]
+        return build_quietly(client, fileobj=io.BytesIO(text), tag=tag)
 
     def kept(line):
         volume = client.volumes.create(labels=labels())
-        run(client, "course/debian:bookworm-slim", ["sh", "-c", line], volumes=[f"{volume.name}:/data"], remove=True)
+        run(client, "debian:trixie-slim", ["sh", "-c", line], volumes=[f"{volume.name}:/data"], remove=True)
         return volume
 
     def tagged(image, name):

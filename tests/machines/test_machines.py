@@ -373,6 +373,66 @@ def test_published_ports_come_and_go_with_the_container(home, image):
     assert over(home)
 
 
+def test_buildkit_runs_its_steps_by_crun(home, image):
+    """BuildKit's steps work in the guest, and have a network; what it calls runc is crun, which is twice as fast."""
+    code = """
+        import io, json, tarfile
+        client = vm.connect()
+        client.api.import_image(src=IMAGE, repository="course/test")
+        text = b'FROM course/test\\nRUN ["/busybox", "ip", "address", "show", "eth0"]\\n'
+        context, member = io.BytesIO(), tarfile.TarInfo("Dockerfile")
+        member.size = len(text)
+        with tarfile.open(fileobj=context, mode="w") as tar:
+            tar.addfile(member, io.BytesIO(text))
+        said = client.api._post(client.api._url("/build"), params={"version": "2", "t": "course/test-step"},
+                                data=context.getvalue(), headers={"Content-Type": "application/x-tar"}).text
+        print("error" in said, client.images.get("course/test-step").history()[0]["CreatedBy"])
+        from helpers.machines import qemu
+        print(qemu.control(vm.folder(), None)("runc --version"))
+    """
+    done = python(code.replace("IMAGE", repr(str(image))), home)
+    assert "False RUN /busybox ip address show eth0" in done.stdout, done
+    assert "crun version" in done.stdout, done
+    assert over(home)
+
+
+def test_a_docker_command_for_a_computer_that_has_none(home, image):
+    """It reaches the engine without a word about it, builds with BuildKit, and keeps the user's own settings."""
+    code = """
+        import pathlib
+        from helpers.machines import terminal
+        from helpers.workshop import tree
+        home = pathlib.Path(HOME)
+        vm.connect().api.import_image(src=IMAGE, repository="course/test")
+        tools, theirs, app = (home / name for name in ("tools", "theirs", "app"))
+        for folder in (tools, theirs / ".docker", app):
+            folder.mkdir(parents=True)
+        for name in "sh zstd tar sed readlink mktemp mv rm ln mkdir".split():
+            (tools / name).symlink_to(disk.shutil.which(name))
+        os.environ |= {"PATH": str(tools), "HOME": str(theirs)}
+        print("before:", terminal.folder())
+        os.environ["PATH"] = OWN_PATH
+        tree.docker_command(disk.folder())
+        os.environ["PATH"] = str(tools)
+        os.environ["PATH"] = f"{terminal.folder()}:{tools}"
+        print("found:", disk.shutil.which("docker") == str(terminal.folder() / "docker"))
+        (theirs / ".docker" / "config.json").write_text('{"imagesFormat": "mine: {{.Repository}}"}')
+        (app / "Dockerfile").write_text("FROM course/test\\nCOPY Dockerfile /\\n")
+        def typed(line):
+            done = disk.subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+            print(done.stdout, done.stderr)
+        typed(f"docker build --progress plain -t course/test-typed {app}")
+        typed("docker images")
+        print("theirs:", *(path.name for path in (theirs / ".docker").iterdir()))
+    """
+    code = "import os\n" + textwrap.dedent(code).replace("HOME)", f"{str(home / 'user')!r})")
+    done = python(code.replace("IMAGE", repr(str(image))).replace("OWN_PATH", repr(os.environ["PATH"])), home)
+    assert "before: None" in done.stdout and "found: True" in done.stdout, done
+    assert "[2/2] COPY Dockerfile /" in done.stdout and "mine: course/test-typed" in done.stdout, done
+    assert "theirs: config.json\n" in done.stdout, done
+    assert over(home)
+
+
 def test_another_user_cannot_use_the_engine(home):
     """Neither without a certificate, nor with one of another authority, nor by reading this session's key."""
     code = """

@@ -53,7 +53,7 @@ def needs_a_machine(test):
 def answer(client, base):
     """Return the image that serves one page, under a name of these tests."""
     tag = f"course/test-answer-{secrets.token_hex(4)}"
-    yield build(client, ANSWER, tag=tag, base=base)
+    yield build(client, ANSWER, tag=tag)
     client.images.remove(tag)
 
 

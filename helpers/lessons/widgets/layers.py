@@ -16,7 +16,7 @@ def explore_layers(image: docker.models.images.Image) -> ipywidgets.Widget:
     """
     Return a widget: go through an image's instructions, see how much each added and which files.
 
-    SDK calls: ``image.history``, ``image.save``.
+    SDK call: ``image.save``.
 
     Example::
 

@@ -32,7 +32,7 @@ def playground(client: docker.DockerClient, path: str | Path) -> ipywidgets.Widg
 
     ``path`` is a folder with a Dockerfile; it stays as it is, the text that you edit is used in its place. The image is
     ``course/playground``. A build can be stopped; a new playground stops that of an earlier one.
-    API calls: those of ``build``, ``POST /build/cancel``; SDK call: ``image.history``.
+    API calls: those of ``build``, ``POST /build/cancel``; SDK call: ``image.save``.
 
     Example::
 
@@ -84,7 +84,7 @@ def _build(client, path, editor, stop, result, builds):
 
 def _build_image(client, path, dockerfile, trace, result):
     """Build a folder with another Dockerfile and return the image; its steps are shown as they come."""
-    text, given = pip_secrets.added(dockerfile)
+    text, given = pip_secrets.added(client, dockerfile)
     build_id = secrets.token_hex(12)
     asked = buildkit.parameters(TAG, {"buildargs": proxies(), "labels": {state.LABEL: "1"}})
 

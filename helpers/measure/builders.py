@@ -1,0 +1,76 @@
+"""The engine's two builders, timed on the same folder: BuildKit, and the older one, which docker-py still calls."""
+
+import re
+import time
+from pathlib import Path
+
+import docker
+import requests
+
+from helpers import state
+from helpers.errors import engine_gone, explain
+from helpers.host.network import proxies
+from helpers.images.build import build_quietly, build_steps, remember
+from helpers.images.dockerfile import instructions
+from helpers.progress import progress
+
+
+def measure_builders(client: docker.DockerClient, path: str | Path) -> list[dict]:
+    """
+    Build a folder by BuildKit and by the older builder, both without their caches, and return a row for each.
+
+    Keys: ``name``, ``seconds``, ``stages_built``. The images are ``course/NAME`` and ``course/NAME-older``, after the
+    folder. The older builder leaves an image without a name for each stage: ``python3 -m helpers clean`` removes them.
+    API calls: as ``build``; then the SDK's ``client.images.build``.
+
+    Raises:
+        docker.errors.BuildError: a step failed; with what to do next.
+        CourseError: there is no such folder.
+
+    Example::
+
+        plot_bars(measure_builders(client, "apps/stages"), "seconds")
+    """
+    tag, rows = f"course/{Path(path).resolve().name.lower()}", []
+    ways = {"BuildKit": _stages_by_buildkit, "the older builder": _stages_by_older_builder}
+    with progress(total=len(ways), desc=f"building {path}", unit="build") as bar:
+        for name, stages_by in ways.items():
+            bar.set_postfix_str(name)
+            began = time.monotonic()
+            count = stages_by(client, path, tag)
+            rows.append({"name": name, "seconds": time.monotonic() - began, "stages_built": count})
+            bar.update(1)
+    return rows
+
+
+def _stages_by_buildkit(client, path, tag):
+    steps = build_steps(build_quietly(client, path, tag, nocache=True))
+    return len({row["stage"] for row in steps})
+
+
+def _stages_by_older_builder(client, path, tag):
+    there, log = {image["Id"] for image in client.api.images(all=True)}, ()
+    options = {"buildargs": proxies(), "labels": {state.LABEL: "1"}, "nocache": True, "rm": True, "forcerm": True}
+    try:
+        _, log = client.images.build(path=str(path), tag=f"{tag}-older", **options)
+    except docker.errors.BuildError as error:
+        log = error.build_log
+        remedy = "BuildKit has built it: does the Dockerfile use what only BuildKit knows, such as RUN --mount?"
+        raise explain(error, f"the older builder on {path}", error.msg, remedy) from None
+    except requests.exceptions.ConnectionError as error:
+        raise engine_gone(error, f"the older builder on {path}") from None
+    except KeyboardInterrupt:
+        remember(_made_of(client, Path(path, "Dockerfile").read_text(errors="replace"), there))
+        raise
+    finally:
+        log = list(log)
+        remember([line["aux"]["ID"] for line in log if "ID" in line.get("aux", {})])  # one for each step that it ran
+    return sum(bool(re.match(r"Step \d+/\d+ : FROM ", line.get("stream", ""))) for line in log)
+
+
+def _made_of(client, text, there):
+    """Return the ids of images without a name, not there before, whose last step is a RUN of a Dockerfile."""
+    commands = [row["arguments"] for row in instructions(text) if row["keyword"] == "RUN"]
+    found = [image for image in client.images.list(all=True) if image.id not in there and not image.tags]
+    last = {image.id: " ".join((image.history() or [{"CreatedBy": ""}])[0]["CreatedBy"].split()) for image in found}
+    return [image_id for image_id, said in last.items() if any(command in said for command in commands)]

@@ -70,8 +70,9 @@ class Trace:
         began = self.began()
         rows = [self._row(vertex, began) for vertex in self.vertexes.values() if STEP.match(vertex.name)]
         order = {row["stage"]: number for number, row in enumerate(stages)}
-        for row in rows:
-            row["stage"] = row["stage"] or next(iter(order), "stage-0")  # the only stage is not named in its steps
+        for row in sorted(rows, key=lambda row: -row["number"]):
+            if row["stage"] not in order:
+                _take_stage(row, rows, next(iter(order), "stage-0"))
         for row in rows:
             if row["instruction"].startswith("FROM "):
                 _give_to_first_stage(row, rows, stages)
@@ -114,6 +115,13 @@ def step_name(vertex, stages):
 
 def _seconds(timestamp):
     return timestamp.seconds + timestamp.nanos / 1e9
+
+
+def _take_stage(row, rows, first):
+    """Give a step that has no name of a stage, or another build's that ran it beside this one, to the right stage."""
+    after = (one for one in rows if row["digest"] in one["inputs"] and one["number"] == row["number"] + 1)
+    following = next(after, {"stage": first, "of": row["of"]})
+    row |= {"stage": following["stage"] or first, "of": following["of"]}
 
 
 def _give_to_first_stage(row, rows, stages):

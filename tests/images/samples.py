@@ -1,5 +1,6 @@
 """Small build contexts, archives and images for the tests of this folder."""
 
+import gzip
 import io
 import secrets
 import tarfile
@@ -28,6 +29,14 @@ def import_tiny(client, repository, tag="1", content=None):
     content = content or secrets.token_bytes(200_000)
     client.api.import_image_from_data(tar({"only-here": content}), repository=repository, tag=tag)
     return content
+
+
+def all_bytes(image):
+    """Return all that the engine saves of an image, its layers unpacked."""
+    saved = b"".join(image.save())
+    with tarfile.open(fileobj=io.BytesIO(saved)) as archive:
+        parts = [archive.extractfile(member).read() for member in archive if member.isfile()]
+    return saved + b"".join(gzip.decompress(part) for part in parts if part.startswith(b"\x1f\x8b"))
 
 
 def file_in(client, image, name):

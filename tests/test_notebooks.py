@@ -217,10 +217,8 @@ def test_each_dockerfile_is_as_anybody_would_write_it(path):
 
 def test_the_older_builder_appears_once():
     """docker-py's own build is shown for comparison; all else is built by BuildKit."""
-    texts = [
-        path.read_text()
-        for path in [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks" / "exercises").glob("*.py")]
-    ]
+    programs = [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks" / "exercises").glob("*.py")]
+    texts = [path.read_text() for path in programs]
     notebooks = [json.loads(path.read_text()) for path in NOTEBOOKS]
     texts += ["".join(cell["source"]) for one in notebooks for cell in one["cells"] if cell["cell_type"] == "code"]
     calls = [line for text in texts for line in text.splitlines() if re.search(r"\bclient\.images\.build\(", line)]

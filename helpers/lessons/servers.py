@@ -89,8 +89,8 @@ def _registry(client, network, image, hello):
     hello.tag(repository, "latest")
     try:
         for event in client.images.push(repository, tag="latest", stream=True, decode=True):
-            if "error" in event:
-                raise CourseError(f"docker push {repository}", event["error"], "python3 -m helpers doctor")
+            if said := (event.get("errorDetail") or {}).get("message") or event.get("error"):
+                raise CourseError(f"docker push {repository}", said, "python3 -m helpers doctor")
     finally:
         client.images.remove(f"{repository}:latest")
 

@@ -1,4 +1,4 @@
-# In a terminal: docker login ADDRESS, docker tag course/hello-world ADDRESS/course/ada,
+# In a terminal: docker login ADDRESS, docker tag hello-world ADDRESS/course/ada,
 #   docker push ADDRESS/course/ada, docker logout ADDRESS. print(password) shows the password.
 name = f"{address}/course/ada"
 hello.tag(name, "latest")

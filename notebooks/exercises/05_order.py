@@ -1,7 +1,6 @@
 # What changes rarely comes first: the slow step needs requirements.txt only.
 mine = """
-ARG BASE
-FROM ${BASE}
+FROM debian:trixie-slim
 WORKDIR /app
 COPY requirements.txt .
 # stands for pip install, which takes long

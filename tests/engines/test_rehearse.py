@@ -60,16 +60,16 @@ def test_the_table_names_what_failed(rehearse, capsys):
     assert lines[3:] == [["failed", "on", "28.5.2,", "containerd:", "a::1"]]
 
 
-def test_tests_without_a_client_are_left_out():
-    """They start engines of this computer, whatever DOCKER_HOST says; cells of notebooks stay."""
+def test_only_tests_with_no_more_than_a_client_are_kept():
+    """Others start engines of this computer, whatever DOCKER_HOST says; cells of notebooks stay."""
     left_out = []
     config = SimpleNamespace(hook=SimpleNamespace(pytest_deselected=lambda items: left_out.extend(items)))
-    cell, own, other = (SimpleNamespace(path=Path(name)) for name in ("04.ipynb", "test_a.py", "test_b.py"))
-    own.fixturenames, other.fixturenames = ["client"], ["state_home"]
-    items = [cell, own, other]
+    cell, own, other, both = (SimpleNamespace(path=Path(name)) for name in ("04.ipynb", "a.py", "b.py", "c.py"))
+    own.fixturenames, other.fixturenames, both.fixturenames = ["client"], ["state_home"], ["client", "state_homes"]
+    items = [cell, own, other, both]
     only_client.pytest_collection_modifyitems(config, items)
-    assert [item.path.name for item in items] == ["04.ipynb", "test_a.py"]
-    assert [item.path.name for item in left_out] == ["test_b.py"]
+    assert [item.path.name for item in items] == ["04.ipynb", "a.py"]
+    assert [item.path.name for item in left_out] == ["b.py", "c.py"]
 
 
 def test_an_engine_gets_a_network_of_its_own(tmp_path, monkeypatch):

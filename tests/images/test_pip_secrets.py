@@ -87,7 +87,7 @@ def test_the_step_gets_them_and_the_image_does_not(client, base, own_tag, tmp_pa
     saved = all_bytes(image)
     for word in (*(value.decode().strip("# \n") for value in given.values()), *given, "type=secret"):
         assert word not in told and word.encode() not in saved
-    assert [path for path, _ in files_of_layers(image)[-1]["largest"]] == ["/seen"]  # not even an empty file where they were
+    assert [path for path, _ in files_of_layers(image)[-1]["largest"]] == ["/seen"]  # no empty file either
 
 
 def test_other_certificates_are_no_other_step(client, base, own_tag, tmp_path, monkeypatch, given):

@@ -39,7 +39,7 @@ AT_MOST = {"Name": "on-failure", "MaximumRetryCount": 3}
 WRONG = [  # exercise, what a learner may try, what the answer to it has to say
     ("01-create", "run(client, 'course/first', detach=True)", "does two things"),
     ("01-create", "client.containers.create(base, labels=labels())", "which image did you name"),
-    ("01-kernel", "ask(newer, '. /etc/os-release; echo $VERSION_ID')", "Who knows the kernel"),
+    ("01-kernel", "ask(older, '. /etc/os-release; echo $VERSION_ID')", "Who knows the kernel"),
     ("01-kernel", "'6.0.0-none'", "did `uname -r` run in a container"),
     ("01-kernel", "client.info()['KernelVersion'][:3]", "How does it go on"),
     ("02-limit", "run(client, base, ['sleep', '300'], detach=True)", "mem_limit= takes"),

@@ -51,10 +51,20 @@ def _is_stored(registry, name, image):
     repository, _, tag = name.partition("/")[2].rpartition(":")
     try:
         digest = _registry_file(registry, f"repositories/{repository}/_manifests/tags/{tag}/current/link").decode()
-        manifest = json.loads(_registry_file(registry, f"blobs/sha256/{digest[7:9]}/{digest[7:]}/data"))
+        manifest = _blob(registry, digest)
+        if "manifests" in manifest:  # an index: an image for each kind of processor, this computer's first
+            manifest = _blob(registry, manifest["manifests"][0]["digest"])
+        stored = _blob(registry, manifest["config"]["digest"])
     except docker.errors.NotFound:
         return False
-    return image.id in (digest, manifest.get("config", {}).get("digest"))
+    # not by ids: each store of images, and each push, has its own
+    same = [stored["config"].get(key) == image.attrs["Config"].get(key) for key in ("Cmd", "Entrypoint", "Labels")]
+    return stored["rootfs"]["diff_ids"] == image.attrs["RootFS"]["Layers"] and all(same)
+
+
+def _blob(registry, digest):
+    """Return a JSON document that a registry keeps under its digest."""
+    return json.loads(_registry_file(registry, f"blobs/sha256/{digest[7:9]}/{digest[7:]}/data"))
 
 
 def _registry_file(registry, path):

@@ -26,7 +26,7 @@ def _number_of_users(client, name):
 
 @exercise("08-version", "image", "which program reads a CMD without brackets?")
 def prints_version(client, image):
-    """Mend Dockerfile.form, so that its image prints Python's version."""
+    """Fix Dockerfile.form, so that its image prints Python's version."""
     status, said = status_and_output(client, image, awake=True, network_mode="none")
     yield "it runs, and ends with status 0", status == 0, f"it said: {end_of_text(said)}. Who was given these words?"
     version = re.search(r"\b3\.\d+\.\d+", said)

@@ -114,7 +114,7 @@ OTHERS = {  # what is written, the Dockerfile's place, its text
     "a link to a folder": (links, "Dockerfile", "FROM scratch\nCOPY to-folder /d/\nCOPY to-folder/deep /e/\n"),
     "a chain of links": (links, "Dockerfile", "FROM scratch\nCOPY chain /d/\nCOPY rel* chain* /e/\n"),
     "what is left out": ({".dockerignore": "sub/b.md\n"}, "Dockerfile", "FROM scratch\nCOPY sub /d/\n"),
-    "owner and mode": (write, "Dockerfile", "FROM scratch\nCOPY --chown=5:6 --chmod=640 a b.md /d/\n"),
+    "owner and mode": (write, "Dockerfile", "FROM scratch\nCOPY --chown=5:6 --chmod=640 a b.md /\n"),
     "strange names": (write, "Dockerfile", 'FROM scratch\nCOPY [[]b]racket /d/\nCOPY ["space name", "/d/"]\n'),
     "several": (write, "Dockerfile", "FROM scratch\nCOPY a /d/\nCOPY b.md sub/a /d/\nCOPY x/y /d/y\n"),
     "with slashes": (write, "Dockerfile", "FROM scratch\nCOPY /sub/ /d\nCOPY ./x/. /d\nCOPY sub/../a ../b.md /e/\n"),

@@ -71,7 +71,7 @@ def _credentials(message, client):
     host = messages.CredentialsRequest.loads(message).host
     try:
         found = client.api._auth_configs.resolve_authconfig(None if host == HUB else host) or {}
-    except docker.errors.DockerException:
+    except (docker.errors.DockerException, OSError, ValueError, KeyError):  # or it answered what is no login
         found = {}
     token = found.get("IdentityToken") or found.get("identitytoken")
     if token:

@@ -40,8 +40,9 @@ def added(client, text):
 
 
 def _calls_pip(lines, row):
-    """Return whether a RUN names pip, also in a heredoc."""
-    return re.search("pip", "\n".join(lines[row["first_line"] - 1 : row["last_line"]]), re.IGNORECASE)
+    """Return whether a RUN calls pip, also in a heredoc; the package python3-pip is no call."""
+    text = "\n".join(lines[row["first_line"] - 1 : row["last_line"]])
+    return re.search(r"(?<![\w-])pip3?(?![\w-])", text, re.IGNORECASE)
 
 
 @functools.cache

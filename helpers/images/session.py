@@ -10,6 +10,7 @@ import secrets
 import struct
 import threading
 from collections import deque
+from urllib.parse import quote
 
 import requests
 from h2.config import H2Configuration
@@ -23,6 +24,7 @@ from helpers.images.tunnel import Tunnel
 HEALTH = "/grpc.health.v1.Health/Check"
 CHUNK_BYTES = 1 << 16
 FIRST_API_WITH_TUNNEL = (1, 53)
+PRINTABLE = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"  # what gRPC has in a message as it is, beside letters and digits
 UNKNOWN, NOT_FOUND, UNIMPLEMENTED = 2, 5, 12  # gRPC's own numbers
 
 
@@ -196,7 +198,7 @@ class _Call:
         self._begin(http, stream)
         trailers = [("grpc-status", str(self.status))]
         if self.reason:
-            trailers.append(("grpc-message", self.reason.encode("ascii", "replace").decode().replace("\n", " ")))
+            trailers.append(("grpc-message", quote(self.reason, safe=PRINTABLE)))
         http.send_headers(stream, trailers, end_stream=True)
         return True
 

@@ -48,3 +48,10 @@ def file_in(client, image, name):
             return archive.extractfile(archive.getmembers()[0]).read()
     finally:
         client.api.remove_container(container, v=True)
+
+
+def push(client, name):
+    """Push, then forget the local name."""
+    events = list(client.images.push(name, stream=True, decode=True))
+    assert not [event for event in events if "error" in event], events
+    client.images.remove(name)

@@ -16,7 +16,7 @@ from helpers.images.layers import files_of_layers
 PLACES = ("/etc/pip.conf", "/etc/docker-course-ca.pem")
 SEVERAL = r"""FROM debian:trixie-slim
 # pip is named here, and nobody calls it
-RUN apt-get update
+RUN apt-get update && apt-get install -y python3-pip
   run   venv/bin/PIP install a
 RUN --mount=type=cache,target=/root/.cache \
   # still the same

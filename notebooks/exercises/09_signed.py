@@ -1,5 +1,5 @@
-# A label is a word in the image's configuration. In a terminal: docker inspect
-#   course/my-calculator
+# A label is a word in the image's configuration. In a terminal: `docker inspect
+#   course/my-calculator`
 import io
 
 text = "FROM course/calculator\nLABEL org.opencontainers.image.authors='Ada'\n"

@@ -1,7 +1,6 @@
 """An engine of tests/engines/rehearse: told by its label, and given base images that trust a company's proxy."""
 
 import contextlib
-import os
 import tempfile
 from pathlib import Path
 

@@ -9,7 +9,6 @@ import pytest
 import shell
 from nbclient import NotebookClient
 
-
 NOTEBOOKS = [path for path in sorted(printed.NOTEBOOKS.glob("*.ipynb")) if printed.lines(path)]
 LIMIT_SECONDS = 600
 SHOWN = 1500  # of what a line printed

@@ -10,12 +10,14 @@ import secrets
 import struct
 import threading
 from collections import deque
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import requests
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, RequestReceived, StreamReset
+from h2.exceptions import H2Error
 from urllib3 import HTTPHeaderDict
 
 from helpers.images import messages
@@ -64,7 +66,7 @@ def session(client, services, shared_key=""):
     named += [("X-Docker-Expose-Session-Sharedkey", hashlib.sha256(shared_key.encode()).hexdigest())]
     named += [("X-Docker-Expose-Session-Grpc-Method", method) for method in services]
     read, write, close = _connect(client, named)
-    thread = threading.Thread(target=_serve, args=(read, write, services, opened), daemon=True)
+    thread = threading.Thread(target=_serve, args=(read, write, close, services, opened), daemon=True)
     thread.start()
     try:
         yield opened
@@ -82,7 +84,7 @@ def _connect(client, named):
     """Return functions that read from, write to and close a connection on which the engine is the one that calls."""
     version = tuple(map(int, client.api._version.split(".")))
     if version >= FIRST_API_WITH_TUNNEL:
-        with contextlib.suppress(OSError, ConnectionError):  # an engine behind a proxy that speaks HTTP/1.1 only
+        with contextlib.suppress(OSError, H2Error):  # an engine behind a proxy that speaks HTTP/1.1 only
             return _tunnelled(client, named)
     return _upgraded(client, named)
 
@@ -105,7 +107,11 @@ def _tunnelled(client, named):
     )._new_conn()
     connection.connect()
     read, write, close = _functions(connection.sock.recv, connection.sock, connection.close)
-    tunnel = Tunnel(read, write, [(name.lower(), value) for name, value in named])
+    try:
+        tunnel = Tunnel(read, write, [(name.lower(), value) for name, value in named])
+    except (OSError, H2Error):
+        close()
+        raise
     return tunnel.read, tunnel.write, close
 
 
@@ -120,11 +126,11 @@ def _functions(read, socket, close):
     return read, socket.sendall, end
 
 
-def _serve(read, write, services, opened):
-    """Answer the engine's calls until the connection ends."""
+def _serve(read, write, close, services, opened):
+    """Answer the engine's calls until the connection ends; where nobody answers any more, it is closed."""
     http = H2Connection(H2Configuration(client_side=False, header_encoding=None))
     calls = {}
-    with contextlib.suppress(OSError, ValueError):  # the connection has been closed, here or there
+    with contextlib.closing(SimpleNamespace(close=close)), contextlib.suppress(OSError, ValueError, H2Error):
         http.initiate_connection()
         write(http.data_to_send())
         while data := read(CHUNK_BYTES):

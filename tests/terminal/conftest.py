@@ -26,7 +26,7 @@ def terminal(client, tmp_path_factory):
     folder = tmp_path_factory.mktemp("docker")
     plugins = [str(path) for path in Path(command).resolve().parents[1].glob("lib*/docker/cli-plugins")]
     (folder / "config.json").write_text(json.dumps({"cliPluginsExtraDirs": plugins}))
-    variables = {"DOCKER_CONFIG": str(folder), **own_engine.variables(client)}
+    variables = {"DOCKER_CONFIG": str(folder), "TMPDIR": str(folder), **own_engine.variables(client)}
     if b"buildx" not in subprocess.run([command, "buildx", "version"], env=variables, capture_output=True).stdout:
         pytest.fail(f"{command} has no buildx, which docker build needs. {HOW}", pytrace=False)
     with own_engine.bases_that_trust(client):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 TABLE = Path(__file__).with_name("lines.toml")
-COMMANDS = r"(?:docker|curl|python3|echo|mkdir) "  # a line begins with one of these
+COMMANDS = r"(?:docker|curl|python3|echo|mkdir|tar) "  # a line begins with one of these
 FOLDER = re.compile(r"(?:notebooks/)?(apps/[\w/-]+)")
 EXERCISE = re.compile(r"%load (exercises/\w+\.py)")
-PLACEHOLDER = re.compile(r"…|\b(?:NAME|CONTAINER|IMAGE|ADDRESS|COMMAND|PORT|FOLDER)\b")
+PLACEHOLDER = re.compile(r"…|\b(?:NAME|CONTAINER|IMAGE|ADDRESS|COMMAND|PORT|FOLDER|FILE)\b")
 
 
 def lines(path):

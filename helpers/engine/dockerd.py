@@ -1,8 +1,8 @@
 """A private dockerd on Linux, as root: own data, own socket, own bridge, all under the course's state folder."""
 
 import contextlib
-import ipaddress
 import hashlib
+import ipaddress
 import json
 import os
 import shutil

@@ -11,6 +11,15 @@ import pytest
 HOW = "sudo tests/engines/rehearse 28.5 tests/terminal types them on an engine of its own, with its docker command"
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave the typing out where nobody asked for it, with -m or by the name of this folder."""
+    if "terminal" in config.option.markexpr or any("terminal" in argument for argument in config.args):
+        return
+    left_out = [item for item in items if item.get_closest_marker("terminal")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def terminal(client, tmp_path_factory):
     """

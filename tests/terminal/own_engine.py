@@ -4,6 +4,8 @@ import contextlib
 import tempfile
 from pathlib import Path
 
+import docker
+
 from helpers import base_image, build, engine
 from helpers.engine import running
 from helpers.images import bases, pip_secrets
@@ -86,7 +88,7 @@ def remove_new(client, before):
         for name in inventory(client)[kind] - before[kind]:
             if kind == "images" and (name.startswith("course/") or name in ours):
                 continue
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(docker.errors.APIError):
                 call(name)
                 removed.append(name)
     return removed

@@ -25,6 +25,7 @@ MARKERS = {
     "machine": "is about the course's virtual machine: set by itself in tests/machines",
     "slow": "needs no engine, but some seconds for processes of pip, pytest or Jupyter: left out by test --quick",
     "browser": "opens JupyterLab in a browser: set by itself in tests/browser",
+    "terminal": "types the notebooks' lines for a terminal: needs an engine of tests/engines/rehearse, and says so",
 }
 ENGINE_FIXTURES = {"client", "state_home", "state_homes"}
 FOLDER_MARKERS = {"machines": "machine", "browser": "browser"}

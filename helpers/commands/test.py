@@ -16,8 +16,8 @@ from helpers.host.memory import free_memory
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PYTEST = (sys.executable, "-m", "pytest")
 RUFF = (sys.executable, "-m", "ruff")
-WITHOUT_ENGINE = "not engine and not slow and not machine and not browser"
-MAIN = "not machine and not browser"
+WITHOUT_ENGINE = "not engine and not slow and not machine and not browser and not terminal"
+MAIN = "not machine and not browser and not terminal"
 TWO_PROCESSES_BYTES = 4e9  # of memory: two kernels, and what notebook 01 starts
 
 

@@ -1,6 +1,7 @@
 """A private dockerd on Linux, as root: own data, own socket, own bridge, all under the course's state folder."""
 
 import contextlib
+import hashlib
 import ipaddress
 import json
 import os
@@ -181,7 +182,9 @@ def _add_bridge(pools):
     address = _free_address(pools, last)
     if address != last:  # else the engine would go back to the network that it remembers
         shutil.rmtree(folder() / "data" / "network", ignore_errors=True)
-    commands = [["ip", "link", "add", "name", bridge(), "type", "bridge"]]
+    # without a MAC of its own, a bridge changes it as containers come and go, and the others lose their way out
+    mac = f"02:42:{hashlib.sha256(str(folder()).encode()).digest()[:4].hex(':')}"
+    commands = [["ip", "link", "add", "name", bridge(), "address", mac, "type", "bridge"]]
     if address:
         file.write_text(address)
         commands.append(["ip", "address", "add", address, "dev", bridge()])

@@ -35,7 +35,8 @@ def measure_container(client: docker.DockerClient, image: Image, repeats: int = 
     ``instances``, ``bytes``, ``overhead_bytes``, ``overhead`` (whose it is), and the fitted costs of one more,
     ``each_bytes`` and ``overhead_each_bytes``.
 
-    SDK calls: ``client.containers.run``, ``client.api.containers(size=True)``, ``client.info``, ``image.save``.
+    SDK calls: ``client.containers.run``, ``client.api.containers(size=True)``, ``container.diff``, ``client.info``,
+    ``image.save``.
 
     Raises:
         CourseError: the image exposes no port, nothing answered, or this engine does not let its memory be read.
@@ -63,12 +64,13 @@ def measure_container(client: docker.DockerClient, image: Image, repeats: int = 
 def _facts_of_container(client, image, container):
     own, overhead = _memory_of_containers(client, [container])
     listed = client.api.containers(filters={"id": container.id}, size=True)
+    written = container.diff() and listed[0].get("SizeRw")  # containerd's store counts a block where there is no file
     release = _tool(client, ["uname", "-r"]).strip()
     return {
         "memory_bytes": own + overhead,
         "overhead_bytes": overhead,
         "image_bytes": size(image),
-        "instance_bytes": listed[0].get("SizeRw") or 0,
+        "instance_bytes": written or 0,
         "kernel": release,
         "own_kernel": release != client.info()["KernelVersion"],
     }

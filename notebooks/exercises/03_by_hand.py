@@ -1,4 +1,4 @@
-# In a terminal: docker info --format '{{.Containers}}'
+# In a terminal: `docker info --format '{{.Containers}}'`
 mine = get("/info").json()["Containers"]
 
 check("03-by-hand", mine)

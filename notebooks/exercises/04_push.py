@@ -1,5 +1,5 @@
-# In a terminal: docker login ADDRESS, docker tag hello-world ADDRESS/course/ada,
-#   docker push ADDRESS/course/ada, docker logout ADDRESS. print(password) shows the password.
+# In a terminal: `docker login ADDRESS`, `docker tag hello-world ADDRESS/course/ada`,
+#   `docker push ADDRESS/course/ada`, `docker logout ADDRESS`. print(password) shows it.
 name = f"{address}/course/ada"
 hello.tag(name, "latest")
 client.login("course", password, registry=address)

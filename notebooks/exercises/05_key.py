@@ -1,6 +1,6 @@
 # An image saved is a tar archive that holds its layers, each a tar archive, too.
-# In a terminal: mkdir key, docker save course/forgotten | tar -x -C key, then look into
-#   each layer with tar -t
+# In a terminal: `mkdir key`, `docker save course/forgotten | tar -x -C key`, then look into
+#   each layer with `tar -tf FILE`
 found = set()
 with tarfile.open(fileobj=io.BytesIO(b"".join(forgotten.save()))) as saved:
     for member in saved:

@@ -1,4 +1,4 @@
-# The one program that is there can read. In a terminal: docker cp CONTAINER:/etc/passwd -
+# The one program that is there can read. In a terminal: `docker cp CONTAINER:/etc/passwd -`
 #   would do, too.
 mine = int(
     run(client, distroless, ["-c", "print(len(list(open('/etc/passwd'))))"], remove=True)

@@ -1,5 +1,5 @@
-# As `calculate` does, without the removal. In a terminal: echo '6 * 7' | docker run -i
-#   course/calculator
+# As `calculate` does, without the removal. In a terminal: `echo '6 * 7' | docker run -i
+#   course/calculator`
 mine = run(client, multi, stdin_open=True, detach=True)
 stdin = mine.attach_socket(params={"stdin": True, "stream": True})
 stdin = getattr(stdin, "_sock", stdin)

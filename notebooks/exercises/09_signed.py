@@ -1,5 +1,6 @@
-# A label is a word in the image's configuration. In a terminal: docker inspect
-#   course/my-calculator
+# A label is a word in the image's configuration. In a terminal, in
+#   `notebooks/apps/calculator`: `docker build --label org.opencontainers.image.authors=Ada
+#   -t course/my-calculator .`, then `docker inspect course/my-calculator`
 import io
 
 text = "FROM course/calculator\nLABEL org.opencontainers.image.authors='Ada'\n"

@@ -24,6 +24,7 @@ from helpers.errors import CourseError
 from helpers.host import apt, settings
 
 POSSIBLE = ipaddress.ip_network("10.192.0.0/10")  # each engine takes a /16 of these where no route leads yet
+LABEL = "org.docker-course.rehearsal"  # the engine tells it, so that tests know that nobody else uses it
 RESOLVED = Path("/run/systemd/resolve/resolv.conf")  # what /etc/resolv.conf leaves out where systemd-resolved runs
 NAMESPACES = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child=TERM")
 ENGINE = """
@@ -100,6 +101,7 @@ def _settings(bridge, network):
     """Return what daemon.json says beside the image store."""
     return {
         "hosts": ["unix:///run/outside/docker.sock"],
+        "labels": [f"{LABEL}=1"],
         "group": "root",
         "bridge": bridge,
         "iptables": False,

@@ -53,20 +53,35 @@ def files_of_layers(image):
     if isinstance(image, str):
         remedy = f"take the image itself: client.images.get({image!r})"
         raise CourseError(f"reading the layers of {image!r}", "that is a name, not an image", remedy)
+    rows = saved_layers(image)
     return [
-        {"instruction": _instruction(row), **{key: row[key] for key in ("bytes", "files", "largest")}}
-        for row in saved_layers(image)
+        {"instruction": instruction, **{key: row[key] for key in ("bytes", "files", "largest")}}
+        for instruction, row in zip(_instructions(rows), rows, strict=True)
     ]
 
 
-def _instruction(entry):
-    text = re.sub(r"^\|\d+ .*?(?=/bin/)", "", entry["created_by"])  # build arguments that a RUN was given
+def _instructions(history):
+    """Return each instruction as it was written, as far as a history tells: that differs by builder, and by engine."""
+    shell, found = "/bin/sh -c", []
+    for entry in history:
+        text = _without_shell(entry["created_by"], shell)
+        if named := re.match(r"SHELL \[(.*)\]$", text):
+            shell = named[1]
+        imported = entry["comment"].startswith("Imported from")  # docker import, of a bootstrapped base
+        found.append("base image" if imported else text or entry["comment"] or "base image")
+    return found
+
+
+def _without_shell(text, shell):
     text = re.sub(r"\s*# buildkit$", "", text)
-    text = re.sub(r"^/bin/(?:ba)?sh -c #\(nop\)\s+", "", text)
-    text = re.sub(r"^(?:RUN )?/bin/(?:ba)?sh -c ", "RUN ", text)
-    text = re.sub(r"^(COPY|ADD) (?:--\S+ )?(?:file|dir|multi):[0-9a-f]+ in ", r"\1 … ", text)  # the classic builder's
-    imported = entry["comment"].startswith("Imported from")  # docker import, of a bootstrapped base
-    return "base image" if imported else " ".join(text.split()) or entry["comment"] or "base image"
+    text = re.sub(rf"^(?:{re.escape(shell)}|/bin/(?:ba)?sh(?: -o \w+)* -c) #\(nop\)\s+", "", text)
+    if re.match(r"(?:RUN )?\|\d+ ", text):  # build arguments that a RUN was given
+        _, found, command = text.partition(f" {shell} ")
+        text = f"RUN {command}" if found else re.sub(r"^(?:RUN )?\|\d+ .*? (?=/)", "RUN ", text)
+    text = re.sub(rf"^(?:RUN )?(?:{re.escape(shell)}|/bin/(?:ba)?sh(?: -o \w+)* -c) ", "RUN ", text)
+    text = re.sub("^(?=/)", "RUN ", text)  # the older builder's, of a list
+    text = re.sub(r"^(COPY|ADD) (?:--\S*?)? ?(?:file|dir|multi):[0-9a-f]+ in ", r"\1 … ", text)  # the older builder's
+    return " ".join(text.split())
 
 
 def compare(images: dict[str, docker.models.images.Image], compressed: bool = False) -> list[dict]:

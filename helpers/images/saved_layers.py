@@ -12,6 +12,8 @@ from helpers import state
 from helpers.errors import CourseError
 from helpers.progress import progress
 
+REMOVED = " (removed)"
+
 
 def saved_layers(image):
     """
@@ -28,7 +30,7 @@ def saved_layers(image):
 
         sum(row["bytes"] for row in saved_layers(image))
     """
-    return state.remembered("layer-files", image, lambda: _rows(*_read(image, "reading layers", _files)))
+    return state.remembered("files-of-layers", image, lambda: _rows(*_read(image, "reading layers", _files)))
 
 
 def compressed_size(image):
@@ -54,7 +56,10 @@ def _rows(layers, names, history):
     for entry in history:
         found = [] if entry.get("empty_layer") else layers[next(names)]
         row = {"created_by": entry.get("created_by", ""), "comment": entry.get("comment", "")}
-        row |= {"bytes": sum(count for _, count in found), "files": len(found)}
+        row |= {
+            "bytes": sum(count for _, count in found),
+            "files": sum(not path.endswith(REMOVED) for path, _ in found),
+        }
         rows.append({**row, "largest": sorted(found, key=lambda one: -one[1])[:15]})
     return rows
 
@@ -154,7 +159,7 @@ def _shown(name):
     hidden = last.startswith(".wh.")
     last = "*" if last == ".wh..wh..opq" else last  # all that the folder had before
     path = "/" + "/".join(part for part in (folder, last.removeprefix(".wh.")) if part)
-    return f"{path} (removed)" if hidden else path
+    return f"{path}{REMOVED}" if hidden else path
 
 
 class Reader:

@@ -56,6 +56,7 @@ BUILD_ADVICE = {  # what the engine says → what to do next
     ),
     "secret .*not found": "pass it: build(…, secrets={'name': b'…'}), by the name after id=",
     "received message larger": "a secret may have 4 MB at most: take a smaller one",
+    "in pattern|illegal exclusion pattern": r"fix that line of .dockerignore: write \[ for a bracket itself",
     "network mode": "network_mode= takes default, host or none here",
     "failed to compute cache key|failed to calculate checksum|COPY failed|ADD failed": (
         "COPY takes files from the build's folder, or from the stage that --from= names: is it there? In .dockerignore?"

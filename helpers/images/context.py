@@ -1,14 +1,14 @@
 """A build's files: the engine asks for those that it needs, and gets each as the docker command would send it."""
 
+import functools
 import os
 import posixpath
 import re
 import stat
 import sys
+import warnings
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote_plus
-
-from docker.utils.fnmatch import fnmatch
 
 from helpers.errors import CourseError
 from helpers.images import messages
@@ -20,6 +20,7 @@ GO_MODES = {stat.S_IFDIR: 1 << 31, stat.S_IFLNK: 1 << 27, stat.S_IFIFO: 1 << 25,
 GO_MODES[stat.S_IFCHR] = 1 << 26 | 1 << 21
 GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
 WILDCARD = re.compile(r"[*?\[]")
+TOKEN = re.compile(r"\*\*/?|\\.?|.", re.DOTALL)
 
 
 def diff_copy(folders, texts):
@@ -53,19 +54,22 @@ def _values(headers, name):
 
 def _checked(patterns):
     for pattern in patterns:
-        if re.search(r"\[[^\]]*$", re.sub(r"\\.", "", pattern)):
-            said = f"the pattern {pattern!r} has a [ without a ]"
-            raise CourseError("reading .dockerignore", said, r"write \[ for the character itself, or add the ]")
+        if pattern == "!" or re.search(r"\[\^?\]|\[[^\]]*$", re.sub(r"\\.", "", pattern)):
+            said = f"the pattern {pattern!r} is none"
+            raise CourseError(
+                "reading .dockerignore", said, r"write \[ for the character itself, or add what is missing"
+            )
     return patterns
 
 
 def _followed(top, paths):
     """Return paths, and what the symbolic links on their way point to; none at all where the whole folder is asked."""
-    found, waiting = set(), [posixpath.normpath(path.lstrip("/")) for path in paths]
+    found, done, waiting = set(), set(), [posixpath.normpath(path.lstrip("/")) for path in paths]
     while waiting:
         path = waiting.pop()
-        if path in found or path.startswith(".."):
+        if path in done or path.startswith(".."):
             continue
+        done.add(path)
         found.add(path)
         parts = path.split("/")
         for end in range(1, len(parts) + 1):
@@ -83,7 +87,7 @@ def _links(top, path):
     names = [name]
     if WILDCARD.search(name):
         try:
-            names = [one.name for one in (top / folder).iterdir() if fnmatch(one.name, name)]
+            names = [one.name for one in (top / folder).iterdir() if _matcher(name)(one.name)]
         except OSError:
             return []
     return [PurePosixPath(folder, one).as_posix() for one in names if (top / folder / one).is_symlink()]
@@ -94,16 +98,17 @@ def _entries(top, excluded, included):
     sent = set()
 
     def walk(folder):
-        for name in sorted((one.name for one in (top / folder).iterdir()), key=os.fsencode):
-            path = f"{folder}/{name}" if folder else name
-            is_folder = (top / path).is_dir() and not (top / path).is_symlink()
+        with os.scandir(top / folder) as found:
+            entries = sorted(found, key=lambda one: os.fsencode(one.name))
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
             wanted = (not included or _matches(included, path)) and not _matches(excluded, path)
             if wanted:
-                parents = [parent.as_posix() for parent in reversed(Path(path).parents)][1:]
+                parents = _above(path)
                 yield from (parent for parent in parents if parent not in sent)
                 sent.update([*parents, path])
                 yield path
-            if is_folder and (wanted or _may_hold(path, excluded, included)):
+            if entry.is_dir(follow_symlinks=False) and (wanted or _may_hold(path, excluded, included)):
                 try:
                     yield from walk(path)
                 except PermissionError as error:
@@ -112,15 +117,39 @@ def _entries(top, excluded, included):
     yield from walk("")
 
 
+def _above(path):
+    """Return the folders that a path lies in, the outermost first."""
+    return [path[:end] for end, character in enumerate(path) if character == "/"]
+
+
 def _matches(patterns, path):
     """Return whether a path or a folder above it matches the patterns, of which later ones can take it back."""
-    above = [parent.as_posix() for parent in Path(path).parents][:-1]
-    matched = False
+    above, matched = _above(path), False
     for pattern in patterns:
         wanted = pattern.startswith("!")
-        if wanted == matched and any(fnmatch(one, pattern.removeprefix("!")) for one in (path, *above)):
+        if wanted == matched and any(map(_matcher(pattern.removeprefix("!")), (path, *above))):
             matched = not wanted
     return matched
+
+
+@functools.cache
+def _matcher(pattern):
+    """Return a function that says whether a path matches a pattern, as github.com/moby/patternmatcher does."""
+    if not re.search(r"[*?\\\[\]]", pattern):
+        return pattern.__eq__
+    if pattern.startswith("**") and not re.search(r"[*?\\\[\]]", pattern[2:]):
+        text = f"(.*/)?{re.escape(pattern[3:])}" if pattern[2:3] == "/" else f".*{re.escape(pattern[2:])}"
+    else:
+        meanings = {"*": "[^/]*", "?": "[^/]", **{one: f"\\{one}" for one in ".+()|{}$"}}
+        tokens = TOKEN.findall(pattern)
+        texts = [meanings.get(one, "(.*/)?" if one.startswith("**") else one) for one in tokens]
+        text = "".join([*texts[:-1], ".*"] if tokens[-1].startswith("**") else texts)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # sets in sets, which both Python and Go take as they are
+            return re.compile(text).fullmatch
+    except re.error as error:
+        remedy = r"write \[ for the character itself; a range goes upwards, as in [a-z]"
+        raise CourseError("reading .dockerignore", f"the pattern {pattern!r} is none: {error}", remedy) from None
 
 
 def _may_hold(path, excluded, included):
@@ -138,7 +167,7 @@ def _stats(top, entries, own, files):
         entry = _stat(top, path, own, seen)
         if entry is None:
             continue
-        if entry.mode >> 24 & 0b10001111 == 0:
+        if not any(entry.mode & bits for bits in GO_MODES.values()):
             files[number] = path
         number += 1
         yield bytes(Packet(stat=entry))
@@ -146,7 +175,7 @@ def _stats(top, entries, own, files):
 
 
 def _stat(top, path, own, seen):
-    """Return what the engine is told of a file, or None for what no image can hold; owners are root, as always."""
+    """Return what the engine is told of a file, or None for one that is gone; owners are root, as always."""
     try:
         found = os.lstat(top / path)
         path.encode()
@@ -155,9 +184,7 @@ def _stat(top, path, own, seen):
         raise CourseError(f"sending {os.fsencode(path)!r} to the engine", "its name is not UTF-8", remedy) from None
     except FileNotFoundError:
         return None  # gone since its folder was listed
-    if stat.S_ISSOCK(found.st_mode):
-        return None
-    entry = Stat(path=path, mode=_go_mode(found.st_mode), mtime_ns=max(found.st_mtime_ns, 0))
+    entry = Stat(path=path, mode=_go_mode(found.st_mode), mtime_ns=found.st_mtime_ns)
     if stat.S_ISLNK(found.st_mode):
         entry.linkname = (top / path).readlink().as_posix()
         entry.size = found.st_size
@@ -210,6 +237,8 @@ def _parts(top, path, own):
             yield own[path][start : start + PART_BYTES]
         return
     try:
+        if stat.S_ISSOCK((top / path).lstat().st_mode):
+            return  # an empty file in the image, as by the docker command
         with (top / path).open("rb") as file:
             while part := file.read(PART_BYTES):
                 yield part

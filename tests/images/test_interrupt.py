@@ -18,7 +18,9 @@ def building(client, base, tmp_path):
     """Return a build, in a process of its own, whose step waits; in the end, both are gone."""
     seconds = str(3000 + secrets.randbelow(10**6))
     folder_of(tmp_path, Dockerfile=f"FROM debian:trixie-slim\nRUN echo begun && sleep {seconds}\n")
-    code = f"from helpers import build, engine; build(engine.find()[0], {str(tmp_path)!r}, tag='course/test-interrupted')"
+    code = (
+        f"from helpers import build, engine; build(engine.find()[0], {str(tmp_path)!r}, tag='course/test-interrupted')"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     yield process, f"sleep {seconds}"
     process.kill()

@@ -218,7 +218,7 @@ def test_disk_nearly_full_and_no_registry_reachable(state_home):
     state, said, remedy = found["disk"]
     assert state == "problem" and "nearly full" in said and "docker system df" in remedy
     state, said, remedy = found["registry"]
-    assert state == "note" and said.startswith("none answered for debian:bookworm-slim:")
+    assert state == "note" and said.startswith("none answered for debian:trixie-slim:")
     assert "made from Debian packages" in remedy
     assert done.returncode == 0  # this engine answers, whatever else is wrong
 

@@ -40,9 +40,13 @@ def bash(folder, environment):
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     prompt = {"PS1": "", "PS2": "", "PROMPT_COMMAND": r"printf '\036%s\036' $?", "TERM": "xterm"}
     process = subprocess.Popen(
-        ["setsid", "--ctty", "bash", "--noprofile", "--norc", "--noediting", "-i"],
-        **dict.fromkeys(("stdin", "stdout", "stderr"), its), cwd=folder, env={**os.environ, **environment, **prompt},
-    )  # fmt: skip
+        ["bash", "--noprofile", "--norc", "--noediting", "-i"],
+        **dict.fromkeys(("stdin", "stdout", "stderr"), its),
+        cwd=folder,
+        env={**os.environ, **environment, **prompt},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # without it, Ctrl-C reaches nobody
+    )
     os.close(its)
     try:
         _read(ours, END_SECONDS)
@@ -57,6 +61,8 @@ def bash(folder, environment):
 
 def _type(terminal, line, answers, until, seconds):
     """Type a line and what it asks for; return its exit status and what it printed."""
+    while select.select([terminal], [], [], 0.05)[0]:  # a second prompt, where Ctrl-C came after the end
+        os.read(terminal, 65536)
     os.write(terminal, f"{line}\n".encode())
     return _read(terminal, seconds, list(answers), until)
 

@@ -90,11 +90,12 @@ def _course_images(client, remembered):
     A label decides nothing: an image that a learner built on one of ours has inherited it.
     """
     names = []
-    for image in client.images.list(all=True):
-        bases = _brought(image.id)
-        names += [tag for tag in image.tags if re.match(r"([^/]*[.:][^/]*/)?course/", tag) or tag in bases]
-        if not image.tags and (image.id in remembered or image.id.removeprefix("sha256:")[:12] in remembered):
-            names.append(image.id)
+    for image in client.api.images(all=True):  # no call for each of them: another program may remove one meanwhile
+        image_id, bases = image["Id"], _brought(image["Id"])
+        tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
+        names += [tag for tag in tags if re.match(r"([^/]*[.:][^/]*/)?course/", tag) or tag in bases]
+        if not tags and (image_id in remembered or image_id.removeprefix("sha256:")[:12] in remembered):
+            names.append(image_id)
     return names
 
 
@@ -111,7 +112,7 @@ def _remove_image(client, name):
 
 
 def _image_ids(client):
-    return {image.id for image in client.images.list(all=True)}
+    return {image["Id"] for image in client.api.images(all=True)}
 
 
 def _gone(remove, *arguments, **options):

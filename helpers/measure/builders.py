@@ -1,5 +1,6 @@
 """The engine's two builders, timed on the same folder: BuildKit, and the older one, which docker-py still calls."""
 
+import contextlib
 import re
 import time
 from pathlib import Path
@@ -71,6 +72,11 @@ def _stages_by_older_builder(client, path, tag):
 def _made_of(client, text, there):
     """Return the ids of images without a name, not there before, whose last step is a RUN of a Dockerfile."""
     commands = [row["arguments"] for row in instructions(text) if row["keyword"] == "RUN"]
-    found = [image for image in client.images.list(all=True) if image.id not in there and not image.tags]
-    last = {image.id: " ".join((image.history() or [{"CreatedBy": ""}])[0]["CreatedBy"].split()) for image in found}
-    return [image_id for image_id, said in last.items() if any(command in said for command in commands)]
+    found = client.api.images(all=True)
+    unnamed = {image["Id"] for image in found if image["RepoTags"] in (None, [], ["<none>:<none>"])}
+    made = []
+    for image_id in unnamed - there:
+        with contextlib.suppress(docker.errors.ImageNotFound):  # another build's, removed meanwhile
+            last = " ".join((client.api.history(image_id) or [{"CreatedBy": ""}])[0]["CreatedBy"].split())
+            made += [image_id for command in commands if command in last][:1]
+    return made

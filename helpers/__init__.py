@@ -3,7 +3,8 @@ Docker, measured: thin helpers around the Docker SDK for Python.
 
 =============  ==================================================================================
 an engine      connect, proxies
-images         base_image, build, build_steps, stages, lint, size, layers, contents, compare, security_fixes
+images         base_image, build, build_steps, stages, lint, size, layers, contents, compare, security_fixes,
+               cache_records
 containers     run, url, labels, server
 measuring      measure_container, measure_vm, measure_builders
 tables, plots  table, plot_bars, plot_layers, plot_lines, plot_density, plot_timeline, plot_stages
@@ -27,6 +28,7 @@ _HOMES = {
     "build_steps": "images.build",
     "stages": "images.dockerfile",
     "lint": "images.lint",
+    "cache_records": "engine.build_cache",
     "size": "images.layers",
     "layers": "images.layers",
     "contents": "images.contents",

@@ -12,7 +12,7 @@ from helpers import state
 SLACK_SECONDS = 0.05  # between the time of a step and that of its record, both by the engine's clock
 REMOTE_SOURCES = ("http url ", "git snapshot for ", "shared git repo for ")
 MOST_WORDS_OF_A_SHELL = 8  # as in SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-FIRST_API_WITH_TYPE = "1.42"
+ASKED = (("1.42", "type", "build-cache"), ("1.52", "verbose", "1"))  # from which API version on, parameter, value
 
 
 def remember(client, steps):
@@ -24,7 +24,7 @@ def remember(client, steps):
     API call: ``GET /system/df``, only where there is one.
     """
     if steps:
-        _keep({record["ID"] for record in records(client) if any(_fits(record, *step) for step in steps)})
+        _keep({record["ID"] for record in cache_records(client) if any(_fits(record, *step) for step in steps)})
 
 
 def remove(client):
@@ -34,16 +34,28 @@ def remove(client):
     Returns how many. API calls: ``GET /system/df``, ``POST /build/prune`` for each.
     """
     ours, count = _kept(), 0
-    while removed := [one for one in records(client) if one["ID"] in ours and _is_removed(client, one["ID"])]:
+    while removed := [one for one in cache_records(client) if one["ID"] in ours and _is_removed(client, one["ID"])]:
         count += len(removed)  # what another record needed can be removed now
     _file().unlink(missing_ok=True)
     return count
 
 
-def records(client):
-    """Return all records of BuildKit's cache; an engine without BuildKit has none. API call: ``GET /system/df``."""
-    only = {"type": "build-cache"} if docker.utils.version_gte(client.api._version, FIRST_API_WITH_TYPE) else {}
-    return client.api._result(client.api._get(client.api._url("/system/df"), params=only), True).get("BuildCache") or []
+def cache_records(client: docker.DockerClient) -> list[dict]:
+    """
+    Return all records of BuildKit's cache, as the engine describes them; an engine without BuildKit has none.
+
+    Keys, among others: ``ID``, ``Description``, ``Size`` (bytes), ``CreatedAt``, ``LastUsedAt``, ``UsageCount``.
+    ``docker system df --verbose`` and ``docker buildx du --verbose`` show the same.
+    API call: ``GET /system/df``, as the SDK's ``client.df()``, without what the engine would sum up of images.
+
+    Example::
+
+        [record["Description"] for record in cache_records(client)]
+    """
+    version = client.api._version
+    asked = {name: value for first, name, value in ASKED if docker.utils.version_gte(version, first)}
+    answer = client.api._result(client.api._get(client.api._url("/system/df"), params=asked), True)
+    return (answer.get("BuildCacheUsage") or {}).get("Items") or answer.get("BuildCache") or []
 
 
 def _fits(record, name, began, ended):

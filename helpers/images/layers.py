@@ -95,7 +95,7 @@ def compare(images: dict[str, docker.models.images.Image], compressed: bool = Fa
             containerd's image store counts blocks of the disk, and the packed layers beside the unpacked ones.
         compressed_bytes: with ``compressed``, its layers gzipped, about what a pull costs.
 
-    SDK calls: ``image.save``, once more with ``compressed``; ``image.attrs``, ``client.api.images``.
+    SDK calls: ``image.save``, once for an image; ``image.attrs``, ``client.api.images``.
 
     Raises:
         CourseError: the engine has not all layers of an image.
@@ -106,15 +106,14 @@ def compare(images: dict[str, docker.models.images.Image], compressed: bool = Fa
     """
     rows = []
     for name, image in images.items():
+        packed = {"compressed_bytes": compressed_size(image)} if compressed else {}  # first: it counts files as well
         row = {"name": name, "bytes": size(image)}
         engines = _engines_size(image)
         if abs(engines - row["bytes"]) > row["bytes"] / 100:
             row["engine_bytes"] = engines
         row["layers"] = len(image.attrs["RootFS"].get("Layers") or [])
         row["user"] = image.attrs["Config"].get("User") or "root"
-        if compressed:
-            row["compressed_bytes"] = compressed_size(image)
-        rows.append(row)
+        rows.append(row | packed)
     return rows
 
 

@@ -5,6 +5,7 @@ import json
 import posixpath
 import tarfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import docker
 
@@ -13,6 +14,10 @@ from helpers.errors import CourseError
 from helpers.progress import progress
 
 REMOVED = " (removed)"
+FILES = "files-of-layers"
+PIECE, AHEAD = 1 << 20, 8
+WINDOW = 1 << zlib.MAX_WBITS  # how far back gzip looks
+GZIP_FRAME = 18  # bytes before and after what is compressed
 
 
 def saved_layers(image):
@@ -30,14 +35,15 @@ def saved_layers(image):
 
         sum(row["bytes"] for row in saved_layers(image))
     """
-    return state.remembered("files-of-layers", image, lambda: _rows(*_read(image, "reading layers", _files)))
+    return state.remembered(FILES, image, lambda: _rows(*_read(image, "reading layers", _files)))
 
 
 def compressed_size(image):
     """
     Return the bytes of an image's layers after gzip, about what a pull moves; remembered by image id.
 
-    It is the same on every engine, whether it keeps layers packed or not. SDK call: ``image.save``.
+    It is the same on every engine, whether it keeps layers packed or not. SDK call: ``image.save``; what
+    ``saved_layers`` returns is remembered on the way.
 
     Raises:
         CourseError: as for ``saved_layers``.
@@ -46,7 +52,14 @@ def compressed_size(image):
 
         compressed_size(image)
     """
-    return state.remembered("gzipped", image, lambda: sum(_read(image, "compressing", _gzipped)[0].values()))
+    return state.remembered("compressed", image, lambda: _compressed_size(image))
+
+
+def _compressed_size(image):
+    held, names, history = _read(image, "compressing", _files_and_gzipped)
+    files = {name: files for name, (files, _) in held.items()}
+    state.remembered(FILES, image, lambda: _rows(files, names, history))
+    return sum(count for _, count in held.values())
 
 
 def _rows(layers, names, history):
@@ -149,9 +162,31 @@ def _files(chunks):
         return [[_shown(one.name), one.size * one.isfile()] for one in tar if one.isfile() or one.islnk()]
 
 
-def _gzipped(chunks):
-    packer = zlib.compressobj(6, wbits=31)
-    return sum(len(packer.compress(chunk)) for chunk in chunks) + len(packer.flush())
+def _files_and_gzipped(chunks):
+    """Return the files of a layer, and the bytes of its archive after gzip."""
+    reader, sizes = Reader(chunks), []
+    with ThreadPoolExecutor() as pool:
+        passing = _deflating(iter(lambda: reader.read(PIECE), b""), pool, sizes)
+        files = _files(passing)
+        for _ in passing:  # what stands behind the archive's end
+            pass
+    return files, GZIP_FRAME + sum(size.result() for size in sizes)
+
+
+def _deflating(pieces, pool, sizes):
+    """Yield pieces, and have a pool compress each, as pigz does it; ``sizes`` gets a future for each."""
+    before = b""
+    for piece in pieces:
+        sizes.append(pool.submit(_deflated, piece, before))
+        before = piece[-WINDOW:]
+        if len(sizes) > AHEAD:
+            sizes[-AHEAD].result()  # no more than that many wait in memory
+        yield piece
+
+
+def _deflated(piece, before):
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS, zdict=before)
+    return len(packer.compress(piece)) + len(packer.flush())
 
 
 def _shown(name):

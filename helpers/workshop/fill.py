@@ -20,7 +20,7 @@ from helpers.lessons import servers
 from helpers.progress import progress
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-# All other public names are left out. The last three remember what would take minutes under emulation.
+# All other public names are left out. What reads an image remembers what would take minutes under emulation.
 REAL = (
     "connect", "server", "base_image", "build", "proxies", "size", "layers", "labels", "compare", "contents",
     "explore_layers", "lint", "stages", "build_steps",

@@ -3,6 +3,7 @@
 import http.server
 import secrets
 import threading
+from unittest import mock
 
 import pytest
 
@@ -67,12 +68,12 @@ def folder_of(path, text, word):
 
 def named(client, word):
     """Return the ids of records whose description has a word."""
-    return {record["ID"] for record in build_cache.records(client) if word in record["Description"]}
+    return {record["ID"] for record in build_cache.cache_records(client) if word in record["Description"]}
 
 
 def test_each_kind_of_step(client, base, own_tag, tmp_path, word, port):
     """Commands with variables, in either form, in other shells; files, also from the network; cache mounts."""
-    before = {record["ID"] for record in build_cache.records(client)}
+    before = {record["ID"] for record in build_cache.cache_records(client)}
     build(client, folder_of(tmp_path / "ours", ALL_KINDS.format(word=word, port=port), word), tag=own_tag)
     ours = build_cache._kept()
     assert len(named(client, word)) >= 7 and named(client, word) <= ours
@@ -80,7 +81,7 @@ def test_each_kind_of_step(client, base, own_tag, tmp_path, word, port):
     assert len(ours) >= 15  # not all of them are described by a word of their own
     client.images.remove(own_tag)
     assert build_cache.remove(client) == len(ours)
-    assert not ours & {record["ID"] for record in build_cache.records(client)}
+    assert not ours & {record["ID"] for record in build_cache.cache_records(client)}
     assert build_cache._kept() == set()
 
 
@@ -93,7 +94,7 @@ def test_a_learners_records_stay(client, base, own_tag, tmp_path, word):
     buildkit.solve(client, Trace(), theirs, theirs / "Dockerfile", t=f"{own_tag}:theirs")
     client.images.remove(own_tag)
     build_cache.remove(client)
-    left = {record["Description"].partition(word)[2] for record in build_cache.records(client)}
+    left = {record["Description"].partition(word)[2] for record in build_cache.cache_records(client)}
     assert {" shared", " theirs"} <= left and " ours" not in left
     build_cache._keep(named(client, word))
     client.images.remove(f"{own_tag}:theirs")
@@ -109,3 +110,26 @@ def test_a_build_that_fails(client, base, tmp_path, word):
     assert len(named(client, word)) == 1 and named(client, word) < build_cache._kept()
     build_cache.remove(client)
     assert not named(client, word)
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "answer"),
+    [
+        ("1.41", {}, {"BuildCache": [{"ID": "a"}]}),
+        ("1.51", {"type": "build-cache"}, {"BuildCache": [{"ID": "a"}]}),
+        (
+            "1.53",
+            {"type": "build-cache", "verbose": "1"},
+            {"BuildCacheUsage": {"Items": [{"ID": "a"}], "TotalCount": 1}},
+        ),
+    ],
+)
+def test_each_version_is_asked_as_it_answers(version, asked, answer):
+    """From API 1.52 on, records are listed on demand, and from 1.53 on only in the newer form."""
+    said = []
+    api = mock.Mock(_version=version, _get=lambda _, params: said.append(params) or answer)
+    api._result.side_effect = lambda answer, _: answer
+    assert build_cache.cache_records(mock.Mock(api=api)) == [{"ID": "a"}]
+    assert said == [asked]
+    answer.clear()
+    assert build_cache.cache_records(mock.Mock(api=api)) == []

@@ -17,7 +17,7 @@ from helpers.images.build import build_quietly
 
 FOREIGN = """
 import io, json, pathlib, shutil, tarfile, tempfile, threading, time
-from helpers import base_image, build, cleanup, compare, contents, labels, run, url
+from helpers import base_image, build, cache_records, cleanup, compare, contents, labels, run, url
 from helpers.engine import cleaning
 from helpers.images import bases, buildkit
 from helpers.images.trace import Trace
@@ -26,10 +26,10 @@ client, _ = engine.find("dockerd")
 def snapshot():
     return {
         "containers": sorted((c.name, c.status) for c in client.containers.list(all=True)),
-        "images": sorted((image.id, sorted(image.tags)) for image in client.images.list(all=True)),
+        "images": sorted((image["Id"], sorted(image["RepoTags"] or [])) for image in client.api.images(all=True)),
         "volumes": sorted(volume.name for volume in client.volumes.list()),
         "networks": sorted((network.id, network.name) for network in client.networks.list()),
-        "build cache": sorted(record["ID"] for record in client.df()["BuildCache"] or []),
+        "build cache": sorted(record["ID"] for record in cache_records(client)),
     }
 
 def from_text(text, tag=None):

@@ -11,6 +11,7 @@ RESUMED_SECONDS = 30  # one whose state was loaded, until it takes its keys; one
 STATE_SECONDS = 180  # loading or saving the state of a virtual machine
 SOCKET_SECONDS = 30  # a program that was started, until it opens its socket
 CALL_SECONDS = 600  # one call of the SDK: on a slow laptop, an answer may take minutes
+DISK_USAGE_SECONDS = 60  # an engine that counts its disk for another program, until it does for this one
 PORT_SECONDS = 30  # a port that a container publishes, until it answers; more in the virtual machine
 BUILD_STEP_SECONDS = 600  # a step of a build in the workshop, which installs packages
 FIRST_PAGE_SECONDS = 120  # a container or a virtual machine that was started, until its page is there

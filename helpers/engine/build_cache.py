@@ -7,11 +7,13 @@ import re
 
 import docker
 
-from helpers import state
+from helpers import state, waiting
+from helpers.errors import CourseError
 
 SLACK_SECONDS = 0.05  # between the time of a step and that of its record, both by the engine's clock
 REMOTE_SOURCES = ("http url ", "git snapshot for ", "shared git repo for ")
 MOST_WORDS_OF_A_SHELL = 8  # as in SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+BUSY = "a disk usage operation is already running"
 ASKED = (("1.42", "type", "build-cache"), ("1.52", "verbose", "1"))  # from which API version on, parameter, value
 
 
@@ -46,7 +48,11 @@ def cache_records(client: docker.DockerClient) -> list[dict]:
 
     Keys, among others: ``ID``, ``Description``, ``Size`` (bytes), ``CreatedAt``, ``LastUsedAt``, ``UsageCount``.
     ``docker system df --verbose`` and ``docker buildx du --verbose`` show the same.
-    API call: ``GET /system/df``, as the SDK's ``client.df()``, without what the engine would sum up of images.
+    API call: ``GET /system/df``, as the SDK's ``client.df()``, without what the engine would sum up of images; again
+    while the engine answers that it is counting for another program, as engines before Docker 23 do.
+
+    Raises:
+        CourseError: the engine was counting for others all the time.
 
     Example::
 
@@ -54,8 +60,21 @@ def cache_records(client: docker.DockerClient) -> list[dict]:
     """
     version = client.api._version
     asked = {name: value for first, name, value in ASKED if docker.utils.version_gte(version, first)}
-    answer = client.api._result(client.api._get(client.api._url("/system/df"), params=asked), True)
+    answer = waiting.until(lambda: _disk_usage(client, asked), waiting.DISK_USAGE_SECONDS, pause=0.2)
+    if answer is None:
+        remedy = "wait until docker system df, or another notebook's build, has ended; then do it again"
+        raise CourseError("reading BuildKit's cache (GET /system/df)", BUSY, remedy)
     return (answer.get("BuildCacheUsage") or {}).get("Items") or answer.get("BuildCache") or []
+
+
+def _disk_usage(client, asked):
+    """Return the engine's answer, or None while it is busy."""
+    try:
+        return client.api._result(client.api._get(client.api._url("/system/df"), params=asked), True)
+    except docker.errors.APIError as error:
+        if BUSY in str(error):
+            return None
+        raise
 
 
 def _fits(record, name, began, ended):

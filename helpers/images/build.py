@@ -67,7 +67,7 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
         except requests.exceptions.ConnectionError as error:
             raise engine_gone(error, f"docker build -t {tag} {path}") from None
         finally:
-            with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException):
+            with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException, CourseError):
                 build_cache.remember(client, trace.made())
         if trace.image_id is None:
             raise no_buildkit(client, "it named no image", tag, path)

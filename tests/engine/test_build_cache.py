@@ -3,6 +3,7 @@
 import http.server
 import secrets
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import pytest
@@ -133,3 +134,10 @@ def test_each_version_is_asked_as_it_answers(version, asked, answer):
     assert said == [asked]
     answer.clear()
     assert build_cache.cache_records(mock.Mock(api=api)) == []
+
+
+def test_two_that_ask_at_once(client):
+    """An engine before Docker 23 counts for one at a time, and refuses the others: they ask again."""
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(build_cache.cache_records, client) for _ in range(24)]
+    assert all(isinstance(answer.result(), list) for answer in answers)

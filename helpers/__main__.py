@@ -137,20 +137,27 @@ def clean(options, extra):
     import shutil
 
     from helpers import state
-    from helpers.engine import dockerd, vm
+    from helpers.engine import cleaning, dockerd, vm
 
-    status = _clean_existing() if os.environ.get("COURSE_ENGINE") in (None, "", "running") else 0
+    cleaned, status = True, 0
+    if os.environ.get("COURSE_ENGINE") in (None, "", "running"):
+        cleaned, status = _clean_existing()
     if dockerd.remove():
         print("removed: the course's private engine and all its data")
     if vm.remove():
         print("removed: the course's virtual machine")
+    lists = [(path, path.read_bytes()) for path in cleaning.lists() if not cleaned]
     shutil.rmtree(state.folder())
+    for path, content in lists:
+        state.folder().joinpath(path.name).write_bytes(content)
+    if lists:
+        print(f"kept in {state.folder()}: which images are the course's. Start that engine and clean it again")
     print("removed: the course's state folder. What is left is this folder, with .venv in it: delete it by hand")
     return status
 
 
 def _clean_existing():
-    """Remove what the course made on an existing engine; return 1 where there is one that does not answer."""
+    """Remove what the course made on an existing engine; return whether it did, and the exit status."""
     from helpers.engine import cleaning, running
     from helpers.engine.unavailable import Unavailable
 
@@ -159,14 +166,14 @@ def _clean_existing():
     except Unavailable as error:
         if error.code in ("missing", "not running"):
             print(f"no running engine to clean: {error.reason}")
-            return 0
+            return False, 0
         print(f"the running engine could not be cleaned: {error.reason}")
-        return 1
+        return False, 1
     kept = counts.pop("kept")
     print("removed from the engine: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
     if kept:
         print(f"kept, since containers or images of yours need them: {', '.join(kept)}")
-    return 0
+    return True, 0
 
 
 if __name__ == "__main__":

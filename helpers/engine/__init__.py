@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 HELPERS = Path(__file__).parents[1]
 BUILT_FROM = (HELPERS.parent / "notebooks" / "apps", HELPERS / "images" / "recipes")
 KINDS = {"running": running.connect, "dockerd": dockerd.connect, "vm": vm.connect}
+CONTAINERDS_STORE = ["driver-type", "io.containerd.snapshotter.v1"]  # in what an engine says of its image store
 TIMES_SLOWER = {"tcg": 8, "kvm": 2}  # the engine in the course's virtual machine, beside one on this computer
 
 
@@ -123,11 +125,15 @@ def taken_ports(container):
 
 
 def disk(client):
-    """Return the folder of the engine's images where it lies on a disk of this computer, else None."""
+    """Return the folder of the engine's images, of two that on the fuller disk; None where another computer has it."""
     info = client.info()
-    root = Path(info["DockerRootDir"])
+    folders = [Path(info["DockerRootDir"])]
+    if CONTAINERDS_STORE in (info.get("DriverStatus") or []):  # it may be that of the computer's own containerd
+        folders.append(Path("/var/lib/containerd"))
     local = client.api.base_url.startswith("http+docker") and "Desktop" not in info["OperatingSystem"]
-    return root if local and root.exists() else None
+    if not (local and folders[0].exists()):
+        return None
+    return min(filter(Path.exists, folders), key=lambda folder: shutil.disk_usage(folder).free)
 
 
 def describe(client, kind):

@@ -60,20 +60,21 @@ def cache_records(client: docker.DockerClient) -> list[dict]:
     """
     version = client.api._version
     asked = {name: value for first, name, value in ASKED if docker.utils.version_gte(version, first)}
-    answer = waiting.until(lambda: _disk_usage(client, asked), waiting.DISK_USAGE_SECONDS, pause=0.2)
-    if answer is None:
+    answers = waiting.until(lambda: _disk_usage(client, asked), waiting.DISK_USAGE_SECONDS, pause=0.2)
+    if not answers:
         remedy = "wait until docker system df, or another notebook's build, has ended; then do it again"
         raise CourseError("reading BuildKit's cache (GET /system/df)", BUSY, remedy)
+    [answer] = answers
     return (answer.get("BuildCacheUsage") or {}).get("Items") or answer.get("BuildCache") or []
 
 
 def _disk_usage(client, asked):
-    """Return the engine's answer, or None while it is busy."""
+    """Return the engine's answer in a list, which is empty while it is busy."""
     try:
-        return client.api._result(client.api._get(client.api._url("/system/df"), params=asked), True)
+        return [client.api._result(client.api._get(client.api._url("/system/df"), params=asked), True)]
     except docker.errors.APIError as error:
         if BUSY in str(error):
-            return None
+            return []
         raise
 
 

@@ -9,6 +9,8 @@ from helpers import state
 from helpers.engine import build_cache
 from helpers.progress import progress
 
+LISTS = ("built-images", "base-images", "build-cache")
+
 
 def cleanup(client: docker.DockerClient) -> None:
     """
@@ -77,10 +79,15 @@ def clean(client):
             pass  # what was needed by a removed image can be removed now
         cache_records = build_cache.remove(client)
     kept = sorted(name for name in _course_images(client, set()) if not name.startswith("sha256:"))
-    for file in ("built-images", "base-images"):
-        (state.folder() / file).unlink(missing_ok=True)
+    for file in lists():
+        file.unlink()
     counts |= {"images": len(before - _image_ids(client)), "cache records": cache_records}
     return {**counts, "kept": kept}
+
+
+def lists():
+    """Return the files that say what the course made on an engine that is not its own: only these tell it apart."""
+    return [path for name in LISTS if (path := state.folder() / name).exists()]
 
 
 def _course_images(client, remembered):

@@ -143,7 +143,10 @@ def _settings(path):
         "pidfile": str(here / "docker.pid"),
         "hosts": [f"unix://{path}"],
         "group": "root",
-        "features": {"buildkit": True},  # so that docker build in a terminal takes it, as it does by itself since 23
+        "features": {
+            "buildkit": True,  # so that docker build in a terminal takes it, as it does by itself since 23
+            "containerd-snapshotter": False,  # Engine 29 keeps images in a containerd of this computer's, shared by all
+        },
         **({"bridge": bridge()} if has_bridge else {}),
     }
 
@@ -155,7 +158,7 @@ def _ping(path):
     if not running.answers(path):
         return False
     try:
-        return docker.DockerClient(base_url=f"unix://{path}", version="1.40", timeout=5).ping()
+        return docker.DockerClient(base_url=f"unix://{path}", timeout=5).ping()
     except (docker.errors.DockerException, requests.exceptions.RequestException):
         return False
 

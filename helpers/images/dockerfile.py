@@ -121,7 +121,9 @@ def stage_rows(text, target=None):
             words = [word for word in row["arguments"].split() if not word.startswith("--")]
             name = words[2] if len(words) > 2 and words[1].upper() == "AS" else f"stage-{len(rows)}"
             begins_from = _filled(words[0] if words else "", defaults)
-            is_image = begins_from != "scratch" and begins_from.lower() not in [one["stage"] for one in rows]
+            is_stage = begins_from.lower() in [one["stage"] for one in rows]
+            begins_from = begins_from.lower() if is_stage else begins_from
+            is_image = begins_from != "scratch" and not is_stage
             row = {"stage": name.lower(), "begins_from": begins_from, "copies_from": [], "needed": False}
             rows.append({**row, "steps": [f"FROM {begins_from}"] * is_image})
         elif rows:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from helpers.lessons.plots import COLOURS, finish_figure
 from helpers.lessons.table import checked_rows
 
+STAGE, IMAGE = "stage ", "image "  # what the name of a box begins with: a stage may have the name of its own base
 BOX = {"boxstyle": "round,pad=0.5", "linewidth": 1.2}
 
 
@@ -24,35 +25,37 @@ def plot_stages(rows: list[dict], title: str = "", note: str = "") -> Axes:
     """
     checked_rows(rows, "stage", "begins_from", "copies_from", "needed")
     names = [row["stage"] for row in rows]
-    outside = list(dict.fromkeys(one for row in rows for one in _sources(row) if one not in names and one != "scratch"))
-    places = _places(rows, outside)
+    sources = {row["stage"]: _sources(row, names[:number]) for number, row in enumerate(rows)}
+    places = _places(sources)
     wide, high = (max(place[axis] for place in places.values()) + 1 for axis in (0, 1))
     figure, ax = plt.subplots(figsize=(max(5, 2.6 * wide), 1.1 + 0.9 * high), layout="constrained")
-    needed = {row["stage"] for row in rows if row["needed"]}
-    needed |= {one for row in rows if row["needed"] for one in _sources(row)}
-    boxes = {name: _box(ax, name, place, name in needed, is_stage=name in names) for name, place in places.items()}
+    needed = {STAGE + row["stage"] for row in rows if row["needed"]}
+    needed |= {one for row in rows if row["needed"] for one in sources[row["stage"]]}
+    boxes = {name: _box(ax, name, place, name in needed) for name, place in places.items()}
     for row in rows:
-        for source in _sources(row):
-            if source in places:
-                _draw_arrow(ax, boxes[source], boxes[row["stage"]], row["needed"], source != row["begins_from"])
+        for source in sources[row["stage"]]:
+            copies = source.partition(" ")[2] != row["begins_from"]
+            _draw_arrow(ax, boxes[source], boxes[STAGE + row["stage"]], row["needed"], copies)
     ax.set_xlim(-0.6, wide - 0.4)
     ax.set_ylim(high - 0.4, -0.6)
     ax.axis("off")
-    grey = [name for name in names if name not in needed]
+    grey = [name for name in names if STAGE + name not in needed]
     words = f"Graph of build stages. {title}. Stages: {', '.join(names)}. Not needed: {', '.join(grey) or 'none'}."
     finish_figure(figure, ax, title, note or "full arrow: FROM; dashed: COPY --from; grey: not built", words)
     return ax
 
 
-def _sources(row):
-    return [row["begins_from"], *row["copies_from"]]
+def _sources(row, above):
+    """Return the boxes that a stage takes from: stages stand above it, what has another name is an image."""
+    names = dict.fromkeys([row["begins_from"], *row["copies_from"]])
+    return [(STAGE if name in above else IMAGE) + name for name in names if name != "scratch"]
 
 
-def _places(rows, outside):
+def _places(sources):
     """Return ``(column, line)`` for each box: a stage stands to the right of all that it takes from."""
-    columns = dict.fromkeys(outside, 0)
-    for row in rows:
-        columns[row["stage"]] = 1 + max((columns.get(one, 0) for one in _sources(row)), default=0)
+    columns = {one: 0 for taken in sources.values() for one in taken if one.startswith(IMAGE)}
+    for stage, taken in sources.items():
+        columns[STAGE + stage] = 1 + max((columns[one] for one in taken), default=0)
     used, places = {}, {}
     for name, column in columns.items():
         places[name] = (column, used.get(column, 0))
@@ -60,7 +63,9 @@ def _places(rows, outside):
     return places
 
 
-def _box(ax, name, place, needed, is_stage):
+def _box(ax, name, place, needed):
+    kind, _, name = name.partition(" ")
+    is_stage = f"{kind} " == STAGE
     colour = (COLOURS[0] if is_stage else "#444444") if needed else "#aaaaaa"
     face = "white" if is_stage else "#f0f0f0"
     look = {**BOX, "edgecolor": colour, "facecolor": face, "linestyle": "-" if needed else ":"}

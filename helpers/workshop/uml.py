@@ -18,6 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from helpers import waiting
+from helpers.engine.build_cache import cache_records
 from helpers.errors import CourseError
 from helpers.host import mmdebstrap
 from helpers.host.network import free_port
@@ -138,7 +139,7 @@ def _forget_contexts(client):
 
     A finished step does not need them; and they are written to, which layers on a disk of their own cannot be.
     """
-    for record in client.df()["BuildCache"] or ():
+    for record in cache_records(client):
         sent = record["Description"].startswith(("http url http://build-context", "copy /context"))
         if sent or record["Type"] not in ("regular", "internal", "frontend"):
             client.api.prune_builds(filters={"id": record["ID"]}, all=True)

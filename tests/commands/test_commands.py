@@ -152,6 +152,22 @@ def test_doctor_of_this_machine(client):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no private engine on Windows")
+def test_clean_remembers_what_is_on_an_engine_that_is_not_there(tmp_path):
+    """Images of the course have no label: once their list is gone, nobody can tell them from a learner's."""
+    variables = {"XDG_STATE_HOME": str(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
+    folder = tmp_path / "docker-course"
+    folder.mkdir()
+    (folder / "base-images").write_text("debian:trixie-slim sha256:1\n")
+    (folder / "other").touch()
+    done = typed("clean", **variables)
+    assert f"kept in {folder}" in done.stdout and "clean it again" in done.stdout
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [
+        ("base-images", "debian:trixie-slim sha256:1\n")
+    ]
+    (folder / "base-images").unlink()
+    assert "kept" not in typed("clean", **variables).stdout
+
+
 def test_clean_refuses_while_the_private_engine_is_in_use(monkeypatch, tmp_path):
     """A process holds the engine, as a notebook does: its data is not deleted beneath it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

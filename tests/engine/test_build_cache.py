@@ -138,6 +138,6 @@ def test_each_version_is_asked_as_it_answers(version, asked, answer):
 
 def test_two_that_ask_at_once(client):
     """An engine before Docker 23 counts for one at a time, and refuses the others: they ask again."""
-    with ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(build_cache.cache_records, client) for _ in range(24)]
+    with ThreadPoolExecutor() as pool:
+        answers = [pool.submit(build_cache.cache_records, client) for _ in range(4)]
     assert all(isinstance(answer.result(), list) for answer in answers)

@@ -3,8 +3,9 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from helpers import plot_bars, plot_density, plot_layers, plot_lines, plot_timeline, table
+from helpers import plot_bars, plot_density, plot_layers, plot_lines, plot_stages, plot_timeline, table
 from helpers.errors import CourseError
+from helpers.images.dockerfile import stage_rows
 from helpers.lessons.table import human
 
 ROWS = [{"name": "single", "bytes": 1_120_000_000}, {"name": "two stages", "bytes": 1_860_000}]
@@ -250,6 +251,57 @@ def test_plot_timeline():
     assert len({bar.get_hatch() for bar in ax.patches}) == 2 and all_inside(ax)
 
 
+STEPS = [
+    {"step": "[a 1/2] FROM debian", "stage": "a", "cached": True, "start_seconds": 0.1, "end_seconds": 0.1},
+    {"step": "[a 2/2] RUN sleep 3", "stage": "a", "cached": False, "start_seconds": 0.2, "end_seconds": 3.2},
+    {"step": "[b 1/1] RUN sleep 2", "stage": "b", "cached": False, "start_seconds": 0.2, "end_seconds": 2.2},
+]
+
+
+def test_plot_timeline_of_a_build():
+    """One lane a step, in their order; what the cache had is a tick, what ran has its stage's look."""
+    ax = plot_timeline(STEPS, title="Side by side")
+    assert [label.get_text() for label in ax.get_yticklabels()] == [row["step"] for row in STEPS]
+    spans = {(bar.get_y() + bar.get_height() / 2, bar.get_x(), round(bar.get_width(), 6)) for bar in ax.patches}
+    assert spans == {(1, 0.2, 3), (2, 0.2, 2)}
+    [ticks] = ax.lines
+    assert (list(ticks.get_xdata()), list(ticks.get_ydata()), ticks.get_marker()) == ([0.1], [0], "|")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["from the cache", "a", "b"]
+
+
+def boxes(ax):
+    """Return the places of boxes by their texts, and those that are grey."""
+    found = [text for text in ax.texts if text.get_text()]
+    grey = {text.get_text() for text in found if text.get_color() == "#aaaaaa"}
+    return [(text.get_text(), text.get_position()) for text in found], grey
+
+
+def arrows(ax):
+    """Return ``(from, to, style)`` of all arrows."""
+    found = [text for text in ax.texts if not text.get_text()]
+    return sorted((text.xyann, text.xy, text.arrow_patch.get_linestyle()) for text in found)
+
+
+def test_plot_stages():
+    """Each stage stands to the right of what it takes from; what the target does not need is grey."""
+    text = "FROM debian AS a\nFROM a AS test\nFROM scratch\nCOPY --from=a /x /\nCOPY --from=busybox /y /\n"
+    ax = plot_stages(stage_rows(text), title="Three stages")
+    places, grey = boxes(ax)
+    assert dict(places) == {"debian": (0, 0), "busybox": (0, 1), "a": (1, 0), "test": (2, 0), "stage-2": (2, 1)}
+    assert grey == {"test"}
+    assert arrows(ax) == [
+        ((0, 0), (1, 0), "-"), ((0, 1), (2, 1), "--"), ((1, 0), (2, 0), "-"), ((1, 0), (2, 1), "--")
+    ]  # fmt: skip
+
+
+def test_a_stage_that_is_named_as_its_base_is():
+    """The image and the stage are two boxes; a stage above is taken, however its name is written."""
+    ax = plot_stages(stage_rows("FROM golang AS golang\nFROM GOLANG\nCOPY --from=golang /x /\n"))
+    places, grey = boxes(ax)
+    assert places == [("golang", (0, 0)), ("golang", (1, 0)), ("stage-1", (2, 0))] and not grey
+    assert arrows(ax) == [((0, 0), (1, 0), "-"), ((1, 0), (2, 0), "-")]
+
+
 @pytest.mark.parametrize(
     "ax",
     [
@@ -258,8 +310,9 @@ def test_plot_timeline():
         lambda: plot_lines(MEMORY, "seconds", "bytes", title="The title", note="a <note>"),
         lambda: plot_timeline(SPANS, title="The title", note="a <note>"),
         lambda: plot_density(DENSITY, title="The title", note="a <note>"),
+        lambda: plot_stages(stage_rows("FROM a AS b"), title="The title", note="a <note>"),
     ],
-    ids=["bars", "layers", "lines", "timeline", "density"],
+    ids=["bars", "layers", "lines", "timeline", "density", "stages"],
 )
 def test_words_for_who_cannot_see(ax):
     """A notebook shows a picture with a text: kind, title, names, note; without numbers, which change."""

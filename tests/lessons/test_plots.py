@@ -310,7 +310,7 @@ def test_a_stage_that_is_named_as_its_base_is():
         lambda: plot_lines(MEMORY, "seconds", "bytes", title="The title", note="a <note>"),
         lambda: plot_timeline(SPANS, title="The title", note="a <note>"),
         lambda: plot_density(DENSITY, title="The title", note="a <note>"),
-        lambda: plot_stages(stage_rows("FROM a AS b"), title="The title", note="a <note>"),
+        lambda: plot_stages(stage_rows("FROM x AS a\nFROM a AS b"), title="The title", note="a <note>"),
     ],
     ids=["bars", "layers", "lines", "timeline", "density", "stages"],
 )

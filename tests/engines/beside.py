@@ -164,9 +164,9 @@ def _own_network(folder):
     taken = [ipaddress.ip_network(route["dst"]) for route in json.loads(shown) if route["dst"] != "default"]
     networks = [*([last] if last else []), *POSSIBLE.subnets(new_prefix=16)]
     network = next(one for one in networks if not any(one.overlaps(other) for other in taken))
-    if network != last:  # the engine remembers its networks, with their addresses
-        shutil.rmtree(folder / "data" / "network", ignore_errors=True)
-        file.write_text(str(network))
+    # an engine that remembers its networks deletes docker0 as it starts, also where another engine has that
+    shutil.rmtree(folder / "data" / "network", ignore_errors=True)
+    file.write_text(str(network))
     return network
 
 

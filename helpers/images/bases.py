@@ -120,7 +120,7 @@ def pull(client, name):
                 raise docker.errors.APIError(f"docker pull {name}", explanation=said)
             layer, detail = event.get("id"), event.get("progressDetail") or {}
             if event.get("status") == "Downloading" and detail.get("total"):
-                layers[layer] = (detail["current"], detail["total"])
+                layers[layer] = (detail.get("current", 0), detail["total"])  # 0 is left out
             elif event.get("status") in ("Download complete", "Pull complete", "Already exists"):
                 ready.add(layer)
                 layers[layer] = (layers.get(layer, (0, 0))[1],) * 2

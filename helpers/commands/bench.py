@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from helpers import base_image, build, connect, run, table
-from helpers.errors import CourseError
+from helpers.errors import CourseError, refusal
 from helpers.host.network import proxies
 from helpers.images.build import build_quietly, remember
 from helpers.images.pip_secrets import TARGETS, files
@@ -104,8 +104,8 @@ def _older_build(client, app):
     options = {"dockerfile": "Dockerfile.older", "target": "final", "buildargs": proxies(), "rm": True, "decode": True}
     made = []
     for answer in client.api.build(path=str(app), tag="course/bench-older", **options):
-        if "error" in answer:
-            raise CourseError("building by the older builder", answer["error"], "see the Dockerfile")
+        if said := refusal(answer):
+            raise CourseError("building by the older builder", said, "see the Dockerfile")
         made += [word for word in answer.get("stream", "").split() if len(word) == 12]
     remember(made)
 

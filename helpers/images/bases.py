@@ -9,7 +9,7 @@ import docker
 import requests
 
 from helpers import state
-from helpers.errors import CourseError, engine_gone
+from helpers.errors import CourseError, engine_gone, refusal
 from helpers.host import mmdebstrap
 from helpers.images.build import build
 from helpers.progress import progress
@@ -116,7 +116,7 @@ def pull(client, name):
     layers, ready = {}, set()
     with progress(total=0, desc=f"pulling {name}", unit="B", unit_scale=True) as bar:
         for event in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-            if said := (event.get("errorDetail") or {}).get("message") or event.get("error"):
+            if said := refusal(event):
                 raise docker.errors.APIError(f"docker pull {name}", explanation=said)
             layer, detail = event.get("id"), event.get("progressDetail") or {}
             if event.get("status") == "Downloading" and detail.get("total"):
@@ -141,6 +141,5 @@ def load_archive(client, tag, tar):
         repository, _, name = tag.partition(":")
         changes = ['CMD ["bash"]', f"LABEL {state.BASE_LABEL}=1"]
         answer = client.api.import_image(src=str(tar), repository=repository, tag=name, changes=changes)
-    last = json.loads(answer.strip().splitlines()[-1])
-    if "error" in last:
-        raise CourseError(f"docker import {tag}", last["error"], "free disk space? python3 -m helpers doctor")
+    if said := refusal(json.loads(answer.strip().splitlines()[-1])):
+        raise CourseError(f"docker import {tag}", said, "free disk space? python3 -m helpers doctor")

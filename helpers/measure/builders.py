@@ -61,7 +61,7 @@ def _stages_by_older_builder(client, path, tag):
     except requests.exceptions.ConnectionError as error:
         raise engine_gone(error, f"the older builder on {path}") from None
     except KeyboardInterrupt:
-        remember(_made_of(client, Path(path, "Dockerfile").read_text(errors="replace"), there))
+        remember(_made_of(client, Path(path, "Dockerfile").read_text(encoding="utf-8", errors="replace"), there))
         raise
     finally:
         log = list(log)

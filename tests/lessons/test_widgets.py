@@ -1,6 +1,7 @@
 """Each widget without a browser: its buttons are clicked from here, and what it then shows is read."""
 
 import html
+import io
 import re
 import secrets
 
@@ -81,6 +82,14 @@ def add_line(widget, line):
     """Add a line to the Dockerfile in a playground's editor, and build it."""
     part(widget, "Dockerfile").value += line
     click(widget, "Build")
+
+
+def test_playground_reads_utf8(tmp_path, monkeypatch):
+    """A Dockerfile is UTF-8, also on a computer whose own texts are not, such as many with Windows."""
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, stacklevel=2: encoding or "cp1252")
+    for written, shown in (("FROM scratch\n# größer\n".encode(), "größer"), (b"FROM scratch\n# gr\xf6\n", "gr\ufffd")):
+        (tmp_path / "Dockerfile").write_bytes(written)
+        assert part(playground(None, tmp_path), "Dockerfile").value == f"FROM scratch\n# {shown}\n"
 
 
 def test_playground_builds(client, first_build, image_name):

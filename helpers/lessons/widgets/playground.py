@@ -39,7 +39,7 @@ def playground(client: docker.DockerClient, path: str | Path) -> ipywidgets.Widg
         playground(client, "apps/first")
     """
     editor = ipywidgets.Textarea(
-        (Path(path) / "Dockerfile").read_text(),
+        (Path(path) / "Dockerfile").read_text(encoding="utf-8", errors="replace"),
         description="Dockerfile",
         layout=ipywidgets.Layout(width="98%", height="14em"),
     )

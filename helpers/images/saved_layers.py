@@ -26,7 +26,7 @@ def saved_layers(image):
 
     ``files`` counts the files of the instruction's layer, ``bytes`` sums them up, ``largest`` lists up to 15 of them as
     ``[path, bytes]``; a file that a layer hides is listed as ``path (removed)``. An image that has no history gives a
-    row a layer. Remembered by image id. SDK call: ``image.save``.
+    row a layer. Remembered by image id. SDK call: ``image.save``, or ``image.history`` where there are no layers.
 
     Raises:
         CourseError: the engine has not all of the image's layers, or they cannot be read.
@@ -79,6 +79,9 @@ def _rows(layers, names, history):
 
 def _read(image, title, take):
     """Return what ``take(chunks)`` gave for each layer, by name; the names in order; and the image's history."""
+    if not image.attrs["RootFS"].get("Layers"):  # no engine saves an image without layers
+        told = [{"created_by": one["CreatedBy"], "comment": one["Comment"]} for one in reversed(image.history())]
+        return {}, [], [{**entry, "empty_layer": True} for entry in told]
     try:
         held, aliases, texts = _archive(image, title, take)
     except (docker.errors.APIError, tarfile.ReadError) as error:

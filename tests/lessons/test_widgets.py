@@ -112,6 +112,13 @@ def test_playground_builds(client, first_build, image_name):
     assert part(first_build, "Stop").disabled
 
 
+def test_playground_without_layers(first_build):
+    """A Dockerfile with settings only."""
+    part(first_build, "Dockerfile").value = f'FROM scratch\nLABEL once={secrets.token_hex(8)}\nCMD ["/x"]\n'
+    click(first_build, "Build")
+    assert "layers: 2 fewer." in result(first_build, "0 B</b> in 0 layers, built in")
+
+
 def test_playground_shows_why_a_step_failed(first_build):
     """The step's own output and the engine's words; a Dockerfile that cannot be read has no steps."""
     add_line(first_build, "RUN echo it begins && exit 3")

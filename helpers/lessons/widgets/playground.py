@@ -78,7 +78,7 @@ def _build(client, path, editor, stop, result, builds):
         BUILDING.clear()
         with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException):
             build_cache.remember(client, trace.made())
-    builds.append((size(image), len(image.attrs["RootFS"]["Layers"])))
+    builds.append((size(image), len(image.attrs["RootFS"].get("Layers") or [])))
     result.value = result_html(_step_table(trace, editor.value) + _comparison(builds, time.monotonic() - began))
 
 
@@ -128,7 +128,7 @@ def _how(row, failed):
 def _comparison(builds, seconds):
     """Return HTML for the last of ``(bytes, layers)``, beside the one before it."""
     count, layers = builds[-1]
-    text = f"<b>{human(count)}</b> in {layers} layer{'s' if layers > 1 else ''}, built in {seconds:.1f} s."
+    text = f"<b>{human(count)}</b> in {layers} layer{'' if layers == 1 else 's'}, built in {seconds:.1f} s."
     if len(builds) > 1:
         count_before, layers_before = builds[-2]
         more_layers = "more" if layers >= layers_before else "fewer"

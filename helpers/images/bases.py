@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 import docker
-import requests
 
 from helpers import state
+from helpers.engine.gone import GONE
 from helpers.errors import CourseError, engine_gone, refusal
 from helpers.host import mmdebstrap
 from helpers.images.build import build
@@ -44,7 +44,7 @@ def base_image(client: docker.DockerClient, name: str) -> docker.models.images.I
     """
     try:
         image, origin = _found(client, name) or _pulled(client, name) or _made(client, name)
-    except requests.exceptions.ConnectionError as error:
+    except GONE as error:
         raise engine_gone(error, f"looking for the image {name}") from None
     print(f"{name}: {origin}")
     return image

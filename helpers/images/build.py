@@ -11,6 +11,7 @@ import requests
 
 from helpers import state
 from helpers.engine import build_cache
+from helpers.engine.gone import GONE
 from helpers.errors import CourseError, engine_gone
 from helpers.host.network import proxies
 from helpers.images import build_report, buildkit, pip_secrets
@@ -64,7 +65,7 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
         except docker.errors.DockerException as error:  # the engine's no to the request, or to a step
             unable = no_buildkit(client, error, tag, path)
             raise unable or build_error(error, trace, client, file, tag, path) from None
-        except requests.exceptions.ConnectionError as error:
+        except GONE as error:
             raise engine_gone(error, f"docker build -t {tag} {path}") from None
         finally:
             with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException, CourseError):

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import docker
-import requests
 
 from helpers import state
+from helpers.engine.gone import GONE
 from helpers.errors import engine_gone, explain
 from helpers.host.network import proxies
 from helpers.images.build import build_quietly, build_steps, remember
@@ -58,7 +58,7 @@ def _stages_by_older_builder(client, path, tag):
         log = error.build_log
         remedy = "BuildKit has built it: does the Dockerfile use what only BuildKit knows, such as RUN --mount?"
         raise explain(error, f"the older builder on {path}", error.msg, remedy) from None
-    except requests.exceptions.ConnectionError as error:
+    except GONE as error:
         raise engine_gone(error, f"the older builder on {path}") from None
     except KeyboardInterrupt:
         remember(_made_of(client, Path(path, "Dockerfile").read_text(encoding="utf-8", errors="replace"), there))

@@ -141,10 +141,16 @@ def test_the_engines_own_figure(client, base):
     assert compare({"base": doubled})[0]["engine_bytes"] == 2 * size(base)
 
 
-def test_a_name_for_an_image():
+READERS = [size, contents, compressed_size, lambda image: compare({"x": image}, compressed=True)]
+
+
+@pytest.mark.parametrize("read", READERS, ids=["size", "contents", "compressed_size", "compare"])
+def test_a_name_for_an_image(read):
     """What reads an image takes the image, and says so."""
     with pytest.raises(CourseError, match=r"client\.images\.get\('course/first'\)"):
-        size("course/first")
+        read("course/first")
+    with pytest.raises(CourseError, match="that is no image"):
+        read(None)
 
 
 def test_without_layers(client, own_tag):

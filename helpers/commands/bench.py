@@ -16,7 +16,7 @@ from pathlib import Path
 
 from helpers import base_image, build, connect, run, table
 from helpers.errors import CourseError, refusal
-from helpers.host.network import proxies
+from helpers.host.network import proxies_of
 from helpers.images.build import build_quietly, remember
 from helpers.images.pip_secrets import TARGETS, files
 
@@ -101,7 +101,8 @@ def _base_for_the_older_builder(client, folder):
 
 def _older_build(client, app):
     """Build by the older builder, and remember the stages that it leaves as images without a name."""
-    options = {"dockerfile": "Dockerfile.older", "target": "final", "buildargs": proxies(), "rm": True, "decode": True}
+    options = {"dockerfile": "Dockerfile.older", "target": "final", "rm": True, "decode": True}
+    options |= {"buildargs": proxies_of(client), "use_config_proxy": False}
     made = []
     for answer in client.api.build(path=str(app), tag="course/bench-older", **options):
         if said := refusal(answer):

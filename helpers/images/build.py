@@ -13,7 +13,7 @@ from helpers import state
 from helpers.engine import build_cache
 from helpers.engine.gone import GONE
 from helpers.errors import CourseError, engine_gone
-from helpers.host.network import proxies
+from helpers.host.network import proxies_of
 from helpers.images import build_report, buildkit, pip_secrets
 from helpers.images.build_errors import build_error, no_buildkit
 from helpers.images.dockerfile import stage_rows
@@ -139,7 +139,7 @@ def _source(path, arguments):
 
 def _solve(client, trace, folder, file, tag, secrets, arguments, follow):
     """Have the engine build, with what this computer adds: proxies, certificates and pip settings, the label."""
-    buildargs = {**proxies(), **(arguments.pop("buildargs", None) or {})}
+    buildargs = {**proxies_of(client), **(arguments.pop("buildargs", None) or {})}
     labels = {state.LABEL: "1", **(arguments.pop("labels", None) or {})}
     text, own = pip_secrets.added(client, file.read_bytes().decode(errors="surrogateescape"))
     try:

@@ -10,7 +10,7 @@ import docker
 from helpers import state
 from helpers.engine.gone import GONE
 from helpers.errors import engine_gone, explain
-from helpers.host.network import proxies
+from helpers.host.network import proxies_of
 from helpers.images.build import build_quietly, build_steps, remember
 from helpers.images.dockerfile import instructions
 from helpers.progress import progress
@@ -51,7 +51,8 @@ def _stages_by_buildkit(client, path, tag):
 
 def _stages_by_older_builder(client, path, tag):
     there, log = {image["Id"] for image in client.api.images(all=True)}, ()
-    options = {"buildargs": proxies(), "labels": {state.LABEL: "1"}, "nocache": True, "rm": True, "forcerm": True}
+    options = {"buildargs": proxies_of(client), "use_config_proxy": False, "labels": {state.LABEL: "1"}}
+    options |= {"nocache": True, "rm": True, "forcerm": True}
     try:
         _, log = client.images.build(path=str(path), tag=f"{tag}-older", **options)
     except docker.errors.BuildError as error:

@@ -6,12 +6,14 @@ import os
 import secrets
 
 import pytest
+from docker.utils.proxy import ProxyConfig
 from samples import all_bytes, file_in, folder_of
 
 from helpers import build, build_steps, run
 from helpers.host import settings
 from helpers.images import pip_secrets
 from helpers.images.layers import files_of_layers
+from helpers.measure import builders
 
 PLACES = ("/etc/pip.conf", "/etc/docker-course-ca.pem")
 SEVERAL = r"""FROM debian:trixie-slim
@@ -141,11 +143,31 @@ def test_a_password_stays_out(monkeypatch):
     assert found["extra-index-url"] == "https://open.example/simple"
 
 
+@pytest.mark.parametrize("builder", ["BuildKit", "the older one"])
+def test_a_proxy_of_dockers_own_configuration(client, base, own_tag, monkeypatch, tmp_path, builder):
+    """It reaches a build as it does by the docker command; the one on 127.0.0.1 does not."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    configured = ProxyConfig(http="http://proxy.example:3128", https="http://127.0.0.1:3128")
+    monkeypatch.setattr(client.api, "_proxy_configs", configured)
+    once = secrets.token_hex(4)  # proxies are no part of the cache's key
+    text = f'FROM debian:trixie-slim\nRUN : {once}; echo "$http_proxy, ${{HTTPS_PROXY:-none}}" > /seen\n'
+    folder = folder_of(tmp_path, Dockerfile=text)
+    if builder == "BuildKit":
+        image = build(client, folder, tag=own_tag)
+    else:
+        builders._stages_by_older_builder(client, folder, own_tag)
+        image = client.images.get(f"{own_tag}-older")
+    assert file_in(client, image, "/seen") == b"http://proxy.example:3128, none\n"
+    client.images.remove(image.tags[0])
+
+
 def test_a_proxy_reaches_the_build_and_no_layer(client, base, own_tag, monkeypatch, tmp_path):
     """Docker's predefined arguments: there during RUN, not in the history; a proxy on 127.0.0.1 is left out."""
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
-    text = 'FROM debian:trixie-slim\nRUN echo "$HTTP_PROXY, ${HTTPS_PROXY:-none}" > /seen\n'
+    once = secrets.token_hex(4)
+    text = f'FROM debian:trixie-slim\nRUN : {once}; echo "$HTTP_PROXY, ${{HTTPS_PROXY:-none}}" > /seen\n'
     image = build(client, folder_of(tmp_path, Dockerfile=text), tag=own_tag)
     assert file_in(client, image, "/seen") == b"http://proxy.example:3128, none\n"
     assert "proxy.example" not in json.dumps([image.history(), image.attrs])

@@ -12,7 +12,7 @@ import requests
 
 from helpers import state
 from helpers.engine import build_cache
-from helpers.host.network import proxies
+from helpers.host.network import proxies_of
 from helpers.images import buildkit, pip_secrets
 from helpers.images.build import remember
 from helpers.images.build_errors import build_error
@@ -86,7 +86,7 @@ def _build_image(client, path, dockerfile, trace, result):
     """Build a folder with another Dockerfile and return the image; its steps are shown as they come."""
     text, given = pip_secrets.added(client, dockerfile)
     build_id = secrets.token_hex(12)
-    asked = buildkit.parameters(TAG, {"buildargs": proxies(), "labels": {state.LABEL: "1"}})
+    asked = buildkit.parameters(TAG, {"buildargs": proxies_of(client), "labels": {state.LABEL: "1"}})
 
     def show():
         BUILDING[build_id] = client

@@ -74,7 +74,7 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             raise no_buildkit(client, "it named no image", tag, path)
         image = client.images.get(trace.image_id)
         remember([image.id])
-        _steps[image.id] = trace.steps(stage_rows(file.read_text(errors="replace")))
+        _steps[image.id] = trace.steps(stage_rows(file.read_text(encoding="utf-8", errors="replace")))
     return image
 
 

@@ -44,6 +44,20 @@ def explain(error, tried, said, remedy):
     return error
 
 
+def refusal(event):
+    """
+    Return why the engine stopped, from an event of a stream such as a pull's, or None.
+
+    From API 1.48 on, an event may have ``errorDetail`` alone; before, ``error`` stands beside it, or alone.
+
+    Example::
+
+        if said := refusal(event):
+            raise CourseError("docker pull hello", said, "check the name")
+    """
+    return (event.get("errorDetail") or {}).get("message") or event.get("error")
+
+
 def engine_gone(error, tried):
     """Return requests' exception of an engine that no longer answers, explained."""
     return explain(error, tried, error, "has the engine ended? client = connect() finds it, or starts one")

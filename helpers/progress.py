@@ -1,5 +1,6 @@
 """One progress bar for everything: tqdm, as text in a terminal, as a small picture in a notebook."""
 
+import html
 import io
 import sys
 import threading
@@ -27,8 +28,29 @@ def progress(total, desc, unit="step", delay=0, **tqdm_arguments):
     return _Bar(**{"disable": None, **options})  # None: no bar where the output is not a terminal, such as a log file
 
 
+def aside(line):
+    """
+    Print a line that not every computer has reason for: in a notebook, as what stored notebooks and tests leave out.
+
+    Example::
+
+        aside("RUN steps that call pip get this computer's certificates")
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if not getattr(shell, "kernel", None):
+        print(line)
+        return
+    from IPython.display import display
+
+    display({"text/plain": "", "text/html": f"<p>{html.escape(line)}</p>"}, raw=True)
+
+
 def is_closed_bar(output):
-    """Return whether a notebook's output is a bar that has gone: there is one only where something had to be done."""
+    """
+    Return whether a notebook's output is a bar that has gone, or an ``aside``.
+
+    Where something had to be done there is one, and where not, none: stored notebooks and tests leave it out.
+    """
     return output["output_type"] == "display_data" and output["data"].get("text/plain") == ""
 
 

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from helpers import base_image, build, connect, run, table
-from helpers.errors import CourseError
-from helpers.host.network import proxies
+from helpers.errors import CourseError, refusal
+from helpers.host.network import proxies_of
 from helpers.images.build import build_quietly, remember
 from helpers.images.pip_secrets import TARGETS, files
 
@@ -101,11 +101,12 @@ def _base_for_the_older_builder(client, folder):
 
 def _older_build(client, app):
     """Build by the older builder, and remember the stages that it leaves as images without a name."""
-    options = {"dockerfile": "Dockerfile.older", "target": "final", "buildargs": proxies(), "rm": True, "decode": True}
+    options = {"dockerfile": "Dockerfile.older", "target": "final", "rm": True, "decode": True}
+    options |= {"buildargs": proxies_of(client), "use_config_proxy": False}
     made = []
     for answer in client.api.build(path=str(app), tag="course/bench-older", **options):
-        if "error" in answer:
-            raise CourseError("building by the older builder", answer["error"], "see the Dockerfile")
+        if said := refusal(answer):
+            raise CourseError("building by the older builder", said, "see the Dockerfile")
         made += [word for word in answer.get("stream", "").split() if len(word) == 12]
     remember(made)
 

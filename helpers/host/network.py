@@ -40,7 +40,23 @@ def proxies() -> dict[str, str]:
 
         run(client, image, ["apt-get", "update"], environment=proxies())
     """
-    found = variables()
+    return _reachable(variables())
+
+
+def proxies_of(client):
+    """
+    Return the proxies for a client's builds: those of docker's config.json, as ``docker build`` takes them.
+
+    What ``proxies`` returns stands in for the names that it leaves out. None that no container can reach is among them.
+
+    Example::
+
+        client.images.build(path="apps/web", buildargs=proxies_of(client), use_config_proxy=False)
+    """
+    return proxies() | _reachable(client.api._proxy_configs.get_environment())
+
+
+def _reachable(found):
     return {name: value for name, value in found.items() if name.lower() == "no_proxy" or not _on_loopback(value)}
 
 

@@ -25,7 +25,7 @@ def certificate_bundle():
 
 
 def pip_settings():
-    """Return ``(settings, left_out)``: pip's addresses that hold in a container, and those with a password."""
+    """Return ``(settings, left_out)``: pip's addresses that hold in a container; those with a password, or of files."""
     done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True)
     settings, left_out = {}, []
     for line in done.stdout.splitlines():
@@ -35,8 +35,9 @@ def pip_settings():
             continue
         words = value.replace("\\n", " ").split()
         if key.endswith("index-url"):
-            left_out += [word for word in words if urlsplit(word).password]
-            words = [w for w in words if w.startswith(("http://", "https://")) and not urlsplit(w).password]
+            taken = [w for w in words if w.startswith(("http://", "https://")) and not urlsplit(w).password]
+            left_out += [word for word in words if word not in taken]
+            words = taken
         if words:
             settings[key] = " ".join(words)
     return settings, left_out

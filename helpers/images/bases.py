@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 import docker
-import requests
 
 from helpers import state
-from helpers.errors import CourseError, engine_gone
+from helpers.engine.gone import GONE
+from helpers.errors import CourseError, engine_gone, refusal
 from helpers.host import mmdebstrap
 from helpers.images.build import build
 from helpers.progress import progress
@@ -44,7 +44,7 @@ def base_image(client: docker.DockerClient, name: str) -> docker.models.images.I
     """
     try:
         image, origin = _found(client, name) or _pulled(client, name) or _made(client, name)
-    except requests.exceptions.ConnectionError as error:
+    except GONE as error:
         raise engine_gone(error, f"looking for the image {name}") from None
     print(f"{name}: {origin}")
     return image
@@ -116,11 +116,11 @@ def pull(client, name):
     layers, ready = {}, set()
     with progress(total=0, desc=f"pulling {name}", unit="B", unit_scale=True) as bar:
         for event in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-            if said := (event.get("errorDetail") or {}).get("message") or event.get("error"):
+            if said := refusal(event):
                 raise docker.errors.APIError(f"docker pull {name}", explanation=said)
             layer, detail = event.get("id"), event.get("progressDetail") or {}
             if event.get("status") == "Downloading" and detail.get("total"):
-                layers[layer] = (detail["current"], detail["total"])
+                layers[layer] = (detail.get("current", 0), detail["total"])  # 0 is left out
             elif event.get("status") in ("Download complete", "Pull complete", "Already exists"):
                 ready.add(layer)
                 layers[layer] = (layers.get(layer, (0, 0))[1],) * 2
@@ -141,6 +141,5 @@ def load_archive(client, tag, tar):
         repository, _, name = tag.partition(":")
         changes = ['CMD ["bash"]', f"LABEL {state.BASE_LABEL}=1"]
         answer = client.api.import_image(src=str(tar), repository=repository, tag=name, changes=changes)
-    last = json.loads(answer.strip().splitlines()[-1])
-    if "error" in last:
-        raise CourseError(f"docker import {tag}", last["error"], "free disk space? python3 -m helpers doctor")
+    if said := refusal(json.loads(answer.strip().splitlines()[-1])):
+        raise CourseError(f"docker import {tag}", said, "free disk space? python3 -m helpers doctor")

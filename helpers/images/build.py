@@ -11,8 +11,9 @@ import requests
 
 from helpers import state
 from helpers.engine import build_cache
+from helpers.engine.gone import GONE
 from helpers.errors import CourseError, engine_gone
-from helpers.host.network import proxies
+from helpers.host.network import proxies_of
 from helpers.images import build_report, buildkit, pip_secrets
 from helpers.images.build_errors import build_error, no_buildkit
 from helpers.images.dockerfile import stage_rows
@@ -64,7 +65,7 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
         except docker.errors.DockerException as error:  # the engine's no to the request, or to a step
             unable = no_buildkit(client, error, tag, path)
             raise unable or build_error(error, trace, client, file, tag, path) from None
-        except requests.exceptions.ConnectionError as error:
+        except GONE as error:
             raise engine_gone(error, f"docker build -t {tag} {path}") from None
         finally:
             with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException, CourseError):
@@ -73,7 +74,7 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             raise no_buildkit(client, "it named no image", tag, path)
         image = client.images.get(trace.image_id)
         remember([image.id])
-        _steps[image.id] = trace.steps(stage_rows(file.read_text(errors="replace")))
+        _steps[image.id] = trace.steps(stage_rows(file.read_text(encoding="utf-8", errors="replace")))
     return image
 
 
@@ -138,7 +139,7 @@ def _source(path, arguments):
 
 def _solve(client, trace, folder, file, tag, secrets, arguments, follow):
     """Have the engine build, with what this computer adds: proxies, certificates and pip settings, the label."""
-    buildargs = {**proxies(), **(arguments.pop("buildargs", None) or {})}
+    buildargs = {**proxies_of(client), **(arguments.pop("buildargs", None) or {})}
     labels = {state.LABEL: "1", **(arguments.pop("labels", None) or {})}
     text, own = pip_secrets.added(client, file.read_bytes().decode(errors="surrogateescape"))
     try:

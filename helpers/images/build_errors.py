@@ -92,7 +92,7 @@ def build_error(error, trace, client, file, tag, path, text=None):
 
 def _text(file):
     try:
-        return file.read_text(errors="replace")
+        return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

@@ -1,15 +1,19 @@
 """What a build shows: what runs while it runs; then one line, with the steps folded below it."""
 
+import contextlib
 import html
 import sys
 
+from helpers.images import pip_secrets
 from helpers.images.trace import STEP
 from helpers.progress import progress
 
 
+@contextlib.contextmanager
 def bar_of(title):
-    """Return a progress bar for a build; ``follow`` draws on it."""
-    return progress(total=None, desc=title)
+    """Give a progress bar for a build, on which ``follow`` draws; then tell what of this computer it took."""
+    with pip_secrets.told(), progress(total=None, desc=title) as bar:
+        yield bar
 
 
 def follow(bar, trace):

@@ -8,7 +8,9 @@ import docker
 
 from helpers import state
 from helpers.containers.run import labels
-from helpers.images.saved_layers import Reader
+from helpers.engine.gone import GONE
+from helpers.errors import engine_gone
+from helpers.images.saved_layers import Reader, require_image
 from helpers.progress import progress
 
 # empty, in any export
@@ -31,10 +33,14 @@ def contents(image: docker.models.images.Image) -> dict:
     The image is never started: a container of it is created, exported as a
     tar archive and removed. Remembered by image id. SDK calls: ``client.api.create_container``, ``client.api.export``.
 
+    Raises:
+        CourseError: that is a name, not an image.
+
     Example::
 
         contents(image)["packages"]
     """
+    require_image(image, "reading the files of")
     with progress(total=image.attrs["Size"], desc="reading", unit="B", unit_scale=True) as bar:
         return state.remembered("contents", image, lambda: _contents(image, bar))
 
@@ -131,9 +137,12 @@ def _members(image):
 def _created(image):
     """Give the id of a container that is never started, and remove it."""
     api = image.client.api
-    container = api.create_container(image.id, command=["-"], labels=labels())["Id"]
     try:
-        yield container
-    finally:
-        with contextlib.suppress(docker.errors.NotFound):
-            api.remove_container(container, force=True, v=True)
+        container = api.create_container(image.id, command=["-"], labels=labels())["Id"]
+        try:
+            yield container
+        finally:
+            with contextlib.suppress(docker.errors.NotFound):
+                api.remove_container(container, force=True, v=True)
+    except GONE as error:
+        raise engine_gone(error, f"reading the files of {image.tags[0] if image.tags else image.short_id}") from None

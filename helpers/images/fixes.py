@@ -9,7 +9,7 @@ from debian.debian_support import NativeVersion
 
 from helpers.containers.run import run
 from helpers.errors import CourseError
-from helpers.host.network import proxies
+from helpers.host.network import proxies_of
 from helpers.images.bases import base_image
 from helpers.images.contents import installed_packages
 from helpers.progress import progress
@@ -106,7 +106,7 @@ def _ask(client, suite):
     base = base_image(client, f"debian:{suite}-slim")
     command = ["sh", "-c", ASK, "sh", suite]
     with progress(total=None, desc=f"asking Debian's security archive about {suite}"):
-        answer = run(client, base, command, remove=True, stderr=False, environment=proxies())
+        answer = run(client, base, command, remove=True, stderr=False, environment=proxies_of(client))
     return answer.decode()
 
 

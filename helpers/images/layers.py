@@ -4,8 +4,7 @@ import re
 
 import docker
 
-from helpers.errors import CourseError
-from helpers.images.saved_layers import compressed_size, saved_layers
+from helpers.images.saved_layers import compressed_size, require_image, saved_layers
 
 
 def size(image: docker.models.images.Image) -> int:
@@ -50,9 +49,7 @@ def files_of_layers(image):
 
         table(files_of_layers(image), ["instruction", "bytes", "files"])
     """
-    if isinstance(image, str):
-        remedy = f"take the image itself: client.images.get({image!r})"
-        raise CourseError(f"reading the layers of {image!r}", "that is a name, not an image", remedy)
+    require_image(image, "reading the layers of")
     rows = saved_layers(image)
     return [
         {"instruction": instruction, **{key: row[key] for key in ("bytes", "files", "largest")}}

@@ -1,22 +1,22 @@
 """Docker's build checks: what the engine itself says of a Dockerfile, without building it."""
 
+import contextlib
 import secrets
 from pathlib import Path
 
 import docker
 
 from helpers import state
-from helpers.errors import CourseError
+from helpers.engine import build_cache
+from helpers.engine.gone import GONE
+from helpers.errors import CourseError, engine_gone
 from helpers.images import buildkit
 from helpers.images.build_errors import build_error
+from helpers.images.dockerfile import directives
 from helpers.images.trace import STEP, Trace
 
 FIRST_API = "1.46"  # of Docker 27
 CHECK = "BUILDKIT_DOCKERFILE_CHECK"
-
-
-class _Checked(Exception):
-    """The checks are over: the engine begins with the first step."""
 
 
 def lint(client: docker.DockerClient, path: str | Path, dockerfile: str = "Dockerfile") -> list[dict]:
@@ -46,25 +46,46 @@ def lint(client: docker.DockerClient, path: str | Path, dockerfile: str = "Docke
     if not docker.utils.version_gte(client.api._version, FIRST_API):
         said = f"this engine (API {client.api._version}) has no build checks"
         raise CourseError(f"docker build --check {path}", said, "they came with Docker 27: use a newer engine")
-    trace, label = Trace(), f"{state.LABEL}.lint={secrets.token_hex(8)}"
-    name, _, value = label.partition("=")
-    asked = buildkit.parameters(None, {"buildargs": {CHECK: "error=true"}, "labels": {name: value}})
-
-    def changed():
-        if any(STEP.match(one.name) for one in trace.vertexes.values()):
-            raise _Checked
-
+    trace = Trace()
     try:
-        buildkit.solve(client, trace, Path(path), file, changed=changed, **asked)
-    except _Checked:
-        pass
-    except docker.errors.BuildError as error:
+        _check(client, Path(path), file, trace)
+    except docker.errors.DockerException as error:  # the engine's no to the request, or to the Dockerfile
         if "lint violation" not in str(error):
             raise build_error(error, trace, client, file, None, path) from None
-    finally:
-        for image in client.images.list(filters={"label": label}):  # a build that was over before it was cancelled
-            client.images.remove(image.id, force=True)
+    except GONE as error:
+        raise engine_gone(error, f"docker build --check {path}") from None
     return sorted((_row(warning) for warning in trace.warnings), key=lambda row: row["line"])
+
+
+def _check(client, folder, file, trace):
+    """Have the engine check a Dockerfile and say what it finds; remember and remove what it made of it."""
+    label = {f"{state.LABEL}.lint": secrets.token_hex(8)}
+    asked = {"buildargs": {CHECK: _asked(file.read_text(encoding="utf-8", errors="replace"))}, "labels": label}
+    build_id, over = secrets.token_hex(12), []
+
+    def changed():
+        if not over and any(STEP.match(one.name) for one in trace.vertexes.values()):  # then the checks are over
+            over.append(True)
+            buildkit.cancel(client, build_id)
+
+    try:
+        options = buildkit.parameters(None, asked)
+        buildkit.solve(client, trace, folder, file, changed=changed, build_id=build_id, **options)
+    except docker.errors.BuildError:
+        if not over:
+            raise
+    finally:
+        with contextlib.suppress(docker.errors.DockerException, CourseError):
+            build_cache.remember(client, trace.made())
+        filters = {"label": [f"{name}={value}" for name, value in label.items()]}
+        for image in client.images.list(filters=filters):  # a build that was over before it was cancelled
+            client.images.remove(image.id, force=True)
+
+
+def _asked(text):
+    """Return the Dockerfile's own choice of checks, and that the build ends where one finds something."""
+    own = [part.strip() for part in directives(text).get("check", "").split(";")]
+    return ";".join([*(part for part in own if part and not part.startswith("error")), "error=true"])
 
 
 def _row(warning):

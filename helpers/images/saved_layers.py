@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import docker
 
 from helpers import state
-from helpers.errors import CourseError
+from helpers.engine.gone import GONE
+from helpers.errors import CourseError, engine_gone
 from helpers.progress import progress
 
 REMOVED = " (removed)"
@@ -20,13 +21,30 @@ WINDOW = 1 << zlib.MAX_WBITS  # how far back gzip looks
 GZIP_FRAME = 18  # bytes before and after what is compressed
 
 
+def require_image(image, tried):
+    """
+    Raise where a name was given in place of an image.
+
+    Raises:
+        CourseError: it is a name, or something else that is no image.
+
+    Example::
+
+        require_image(image, "reading the layers of")
+    """
+    if not isinstance(image, docker.models.images.Image):
+        said = "that is a name, not an image" if isinstance(image, str) else "that is no image"
+        name = repr(image) if isinstance(image, str) else "name"
+        raise CourseError(f"{tried} {image!r}", said, f"take the image itself: client.images.get({name})")
+
+
 def saved_layers(image):
     """
     Return an image's history, oldest first: rows with ``created_by``, ``comment``, ``bytes``, ``files``, ``largest``.
 
     ``files`` counts the files of the instruction's layer, ``bytes`` sums them up, ``largest`` lists up to 15 of them as
     ``[path, bytes]``; a file that a layer hides is listed as ``path (removed)``. An image that has no history gives a
-    row a layer. Remembered by image id. SDK call: ``image.save``.
+    row a layer. Remembered by image id. SDK call: ``image.save``, or ``image.history`` where there are no layers.
 
     Raises:
         CourseError: the engine has not all of the image's layers, or they cannot be read.
@@ -52,6 +70,7 @@ def compressed_size(image):
 
         compressed_size(image)
     """
+    require_image(image, "compressing the layers of")
     return state.remembered("compressed", image, lambda: _compressed_size(image))
 
 
@@ -79,8 +98,13 @@ def _rows(layers, names, history):
 
 def _read(image, title, take):
     """Return what ``take(chunks)`` gave for each layer, by name; the names in order; and the image's history."""
+    if not image.attrs["RootFS"].get("Layers"):  # no engine saves an image without layers
+        told = [{"created_by": one["CreatedBy"], "comment": one["Comment"]} for one in reversed(image.history())]
+        return {}, [], [{**entry, "empty_layer": True} for entry in told]
     try:
         held, aliases, texts = _archive(image, title, take)
+    except GONE as error:
+        raise engine_gone(error, f"docker save {_name(image)}") from None
     except (docker.errors.APIError, tarfile.ReadError) as error:
         raise _not_there(image, getattr(error, "explanation", None) or error) from error
     if "manifest.json" not in texts:
@@ -121,7 +145,7 @@ def _taken(take, chunks):
     """Return what ``take`` gives for a layer, or None: not every file of the archive is one."""
     try:
         return take(chunks)
-    except (tarfile.ReadError, OSError, EOFError, zlib.error):  # OSError: by gzip
+    except (tarfile.ReadError, gzip.BadGzipFile, EOFError, zlib.error):
         return None
 
 

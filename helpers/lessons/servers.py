@@ -7,7 +7,7 @@ import docker
 
 from helpers.containers.run import labels, run
 from helpers.containers.url import url
-from helpers.errors import CourseError, explain
+from helpers.errors import CourseError, explain, refusal
 from helpers.images.bases import FOLDER, base_image
 from helpers.images.build import build
 from helpers.progress import progress
@@ -89,7 +89,7 @@ def _registry(client, network, image, hello):
     hello.tag(repository, "latest")
     try:
         for event in client.images.push(repository, tag="latest", stream=True, decode=True):
-            if said := (event.get("errorDetail") or {}).get("message") or event.get("error"):
+            if said := refusal(event):
                 raise CourseError(f"docker push {repository}", said, "python3 -m helpers doctor")
     finally:
         client.images.remove(f"{repository}:latest")

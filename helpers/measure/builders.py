@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import docker
-import requests
 
 from helpers import state
+from helpers.engine.gone import GONE
 from helpers.errors import engine_gone, explain
-from helpers.host.network import proxies
+from helpers.host.network import proxies_of
 from helpers.images.build import build_quietly, build_steps, remember
 from helpers.images.dockerfile import instructions
 from helpers.progress import progress
@@ -51,17 +51,18 @@ def _stages_by_buildkit(client, path, tag):
 
 def _stages_by_older_builder(client, path, tag):
     there, log = {image["Id"] for image in client.api.images(all=True)}, ()
-    options = {"buildargs": proxies(), "labels": {state.LABEL: "1"}, "nocache": True, "rm": True, "forcerm": True}
+    options = {"buildargs": proxies_of(client), "use_config_proxy": False, "labels": {state.LABEL: "1"}}
+    options |= {"nocache": True, "rm": True, "forcerm": True}
     try:
         _, log = client.images.build(path=str(path), tag=f"{tag}-older", **options)
     except docker.errors.BuildError as error:
         log = error.build_log
         remedy = "BuildKit has built it: does the Dockerfile use what only BuildKit knows, such as RUN --mount?"
         raise explain(error, f"the older builder on {path}", error.msg, remedy) from None
-    except requests.exceptions.ConnectionError as error:
+    except GONE as error:
         raise engine_gone(error, f"the older builder on {path}") from None
     except KeyboardInterrupt:
-        remember(_made_of(client, Path(path, "Dockerfile").read_text(errors="replace"), there))
+        remember(_made_of(client, Path(path, "Dockerfile").read_text(encoding="utf-8", errors="replace"), there))
         raise
     finally:
         log = list(log)

@@ -1,8 +1,10 @@
 """Proxies, in the spellings that programs read; and what is said of those that do not help."""
 
 import socket
+from types import SimpleNamespace
 
 import pytest
+from docker.utils.proxy import ProxyConfig
 
 from helpers import proxies
 from helpers.commands import environment
@@ -33,6 +35,17 @@ def test_one_variable_is_enough(monkeypatch):
     assert {found[name] for name in NAMES[:4]} == {"http://proxy.example:3128"}
     assert found["NO_PROXY"] == found["no_proxy"] == "inside.example"
     assert proxies() == found
+
+
+def test_what_dockers_own_configuration_names(monkeypatch):
+    """It goes before the environment, as for docker build; the environment fills in; one on 127.0.0.1 does neither."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    configured = ProxyConfig(http="http://build.example:3128", https="http://localhost:3128", no_proxy="inside")
+    client = SimpleNamespace(api=SimpleNamespace(_proxy_configs=configured))
+    wanted = {"http_proxy": configured.http, "https_proxy": "http://proxy.example:3128", "no_proxy": "inside"}
+    assert network.proxies_of(client) == wanted | {name.upper(): value for name, value in wanted.items()}
+    client.api._proxy_configs = ProxyConfig()
+    assert network.proxies_of(client) == proxies()
 
 
 def test_what_no_container_can_reach(monkeypatch):

@@ -1,5 +1,8 @@
 """Base images from Debian packages, where no registry answers."""
 
+import json
+from types import SimpleNamespace
+
 import apart
 import docker
 import pytest
@@ -51,6 +54,15 @@ def test_no_debian_mirror(monkeypatch, tmp_path):
     with pytest.raises(CourseError) as caught:
         bases.debian_archive("debian:trixie-slim", tmp_path / "root.tar")
     assert "mmdebstrap" in str(caught.value) and "docker save" in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [{"errorDetail": {"message": "no room"}}, {"error": "no room"}], ids=str)
+def test_an_import_that_fails(answer):
+    """From API 1.48 on the answer may have errorDetail alone; before, error stands beside it."""
+    said = json.dumps({"status": "extracting"}) + "\n" + json.dumps(answer) + "\n"
+    engine = SimpleNamespace(api=SimpleNamespace(import_image=lambda **_: said))
+    with pytest.raises(CourseError, match="no room"):
+        bases.load_archive(engine, "debian:trixie-slim", "root.tar")
 
 
 def test_distroless_has_python_and_nothing_to_start_beside_it(client):

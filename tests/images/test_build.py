@@ -106,6 +106,14 @@ def test_steps_of_an_image_that_was_not_built_here(base):
             build_steps(given)
 
 
+def test_a_dockerfile_is_utf8(client, monkeypatch):
+    """Its lines are shown as they are, also on a computer whose own texts have another encoding."""
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, stacklevel=2: encoding or "cp1252")
+    with pytest.raises(docker.errors.BuildError) as caught:
+        from_text(client, "FROM scratch\nRUM größer\n", "course/x")
+    assert "RUM größer" in notes(caught.value)
+
+
 def test_missing_folder(client):
     """The folder from which it was looked for is named."""
     with pytest.raises(CourseError) as caught:

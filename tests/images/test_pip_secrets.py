@@ -5,13 +5,17 @@ import json
 import os
 import secrets
 
+import docker
 import pytest
+from docker.utils.proxy import ProxyConfig
 from samples import all_bytes, file_in, folder_of
 
 from helpers import build, build_steps, run
 from helpers.host import settings
 from helpers.images import pip_secrets
 from helpers.images.layers import files_of_layers
+from helpers.measure import builders
+from helpers.progress import is_closed_bar
 
 PLACES = ("/etc/pip.conf", "/etc/docker-course-ca.pem")
 SEVERAL = r"""FROM debian:trixie-slim
@@ -40,10 +44,16 @@ def given(monkeypatch):
 
 @pytest.fixture
 def none_kept():
-    """Have what this computer has looked for once more."""
-    pip_secrets.files.cache_clear()
+    """Have what this computer has looked for once more, and told once more."""
+
+    def forget():
+        pip_secrets.files.cache_clear()
+        pip_secrets._found.cache_clear()
+        pip_secrets._printed.clear()
+
+    forget()
     yield
-    pip_secrets.files.cache_clear()
+    forget()
 
 
 def test_pip_installs(client, base, own_tag, tmp_path):
@@ -99,13 +109,15 @@ def test_other_certificates_are_no_other_step(client, base, own_tag, tmp_path, m
     assert file_in(client, build(client, tmp_path, tag=own_tag), "/id") == first
 
 
-def test_none(client, monkeypatch, tmp_path, none_kept):
+def test_none(client, monkeypatch, tmp_path, none_kept, capsys):
     """A computer without settings of its own changes no Dockerfile."""
     for name in [name for name in os.environ if name.startswith("PIP_") or name in settings.BUNDLES]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setattr(settings, "OWN_AUTHORITIES", tmp_path)
-    assert pip_secrets.added(client, SEVERAL) == (SEVERAL, {})
+    with pip_secrets.told():
+        assert pip_secrets.added(client, SEVERAL) == (SEVERAL, {})
+    assert capsys.readouterr().out == ""
 
 
 def test_what_is_found(monkeypatch, tmp_path, none_kept):
@@ -120,6 +132,61 @@ def test_what_is_found(monkeypatch, tmp_path, none_kept):
     lines = found["docker-course-pip"].decode().splitlines()
     assert lines[0] == "[global]" and "index-url = https://index.example/simple" in lines
     assert lines[-1] == "cert = /etc/docker-course-ca.pem"
+
+
+@pytest.fixture
+def found(monkeypatch, tmp_path, none_kept):
+    """Have this computer have a bundle and four indexes, two of which no build gets; return the bundle."""
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("a certificate\n")
+    for name in settings.BUNDLES:
+        monkeypatch.setenv(name, str(bundle))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://token@index.example/simple")
+    others = "https://open.example/simple https://me:word@private.example/simple file:///srv/simple"
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", others)
+    monkeypatch.setenv("PIP_TIMEOUT", "60")
+    monkeypatch.delenv("PIP_DEFAULT_TIMEOUT", raising=False)
+    return bundle
+
+
+def test_one_line_says_what_a_build_got(client, own_tag, found, tmp_path, capsys):
+    """Once: the bundle, the indexes' hosts, what was left out and why; no user, no password. Also where it fails."""
+    folder_of(tmp_path, Dockerfile="FROM scratch\nCOPY Dockerfile /\n")
+    build(client, tmp_path, tag=own_tag)
+    assert "pip" not in capsys.readouterr().out
+    folder_of(tmp_path, Dockerfile="FROM scratch\nRUN pip\n")
+    told = (
+        f"pip in a build gets this computer's certificates ({found}) and pip settings (index index.example, "
+        "index open.example, timeout), and no image keeps them; left out: index private.example (its address has a "
+        "password), index file:///srv/simple (no container has it)\n"
+    )
+    for said in (told, ""):
+        with pytest.raises(docker.errors.BuildError):
+            build(client, tmp_path, tag=own_tag)
+        assert capsys.readouterr().out == said
+
+
+def test_the_line_is_in_no_stored_notebook(client, found, monkeypatch, capsys):
+    """Other computers have other settings, or none: a notebook shows it, and tests and stored outputs leave it out."""
+    shown = []
+    monkeypatch.setattr("IPython.get_ipython", lambda: type("Shell", (), {"kernel": 1})())
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    with pip_secrets.told():
+        pip_secrets.added(client, SEVERAL)
+    assert f"certificates ({found})" in shown[0]["text/html"] and "this computer&#x27;s" in shown[0]["text/html"]
+    assert is_closed_bar({"output_type": "display_data", "data": shown[0]}) and capsys.readouterr().out == ""
+
+
+def test_only_what_is_left_out(client, found, monkeypatch, capsys):
+    """A private index alone gives no build anything, which is told, too."""
+    for name in (*settings.BUNDLES, "PIP_EXTRA_INDEX_URL", "PIP_TIMEOUT"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(settings, "OWN_AUTHORITIES", found.parent / "none")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:word@private.example/simple")
+    with pip_secrets.told():
+        assert pip_secrets.added(client, SEVERAL) == (SEVERAL, {})
+    assert capsys.readouterr().out.startswith("pip in a build goes without: index private.example (")
 
 
 def test_a_large_bundle_is_cut_to_what_is_this_computers_own(monkeypatch, tmp_path):
@@ -141,11 +208,31 @@ def test_a_password_stays_out(monkeypatch):
     assert found["extra-index-url"] == "https://open.example/simple"
 
 
+@pytest.mark.parametrize("builder", ["BuildKit", "the older one"])
+def test_a_proxy_of_dockers_own_configuration(client, base, own_tag, monkeypatch, tmp_path, builder):
+    """It reaches a build as it does by the docker command; the one on 127.0.0.1 does not."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    configured = ProxyConfig(http="http://proxy.example:3128", https="http://127.0.0.1:3128")
+    monkeypatch.setattr(client.api, "_proxy_configs", configured)
+    once = secrets.token_hex(4)  # proxies are no part of the cache's key
+    text = f'FROM debian:trixie-slim\nRUN : {once}; echo "$http_proxy, ${{HTTPS_PROXY:-none}}" > /seen\n'
+    folder = folder_of(tmp_path, Dockerfile=text)
+    if builder == "BuildKit":
+        image = build(client, folder, tag=own_tag)
+    else:
+        builders._stages_by_older_builder(client, folder, own_tag)
+        image = client.images.get(f"{own_tag}-older")
+    assert file_in(client, image, "/seen") == b"http://proxy.example:3128, none\n"
+    client.images.remove(image.tags[0])
+
+
 def test_a_proxy_reaches_the_build_and_no_layer(client, base, own_tag, monkeypatch, tmp_path):
     """Docker's predefined arguments: there during RUN, not in the history; a proxy on 127.0.0.1 is left out."""
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
-    text = 'FROM debian:trixie-slim\nRUN echo "$HTTP_PROXY, ${HTTPS_PROXY:-none}" > /seen\n'
+    once = secrets.token_hex(4)
+    text = f'FROM debian:trixie-slim\nRUN : {once}; echo "$HTTP_PROXY, ${{HTTPS_PROXY:-none}}" > /seen\n'
     image = build(client, folder_of(tmp_path, Dockerfile=text), tag=own_tag)
     assert file_in(client, image, "/seen") == b"http://proxy.example:3128, none\n"
     assert "proxy.example" not in json.dumps([image.history(), image.attrs])

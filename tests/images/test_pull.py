@@ -2,8 +2,10 @@
 
 import io
 import secrets
+from types import SimpleNamespace
 
 import apart
+import docker
 import pytest
 from samples import file_in, import_tiny, push
 from tqdm import tqdm
@@ -69,6 +71,17 @@ def test_progress_counts_bytes_and_layers(client, registry, monkeypatch):
     client.images.remove(name)
     assert count <= bars[0].total <= 1.01 * count and bars[0].n == bars[0].total
     assert "1 of 1 layers" in str(bars[0].postfix)
+
+
+def test_a_download_before_its_first_byte():
+    """The engine leaves out a number that is 0, also where it then says why nothing more came."""
+    events = [
+        {"id": "a", "status": "Downloading", "progressDetail": {"total": 10}},
+        {"errorDetail": {"message": "unexpected EOF"}},
+    ]
+    engine = SimpleNamespace(api=SimpleNamespace(pull=lambda *_, **__: events))
+    with pytest.raises(docker.errors.APIError, match="unexpected EOF"):
+        bases.pull(engine, "debian:trixie-slim")
 
 
 @apart.needs_root

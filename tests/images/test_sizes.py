@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import json
 import secrets
 from types import SimpleNamespace
@@ -140,10 +141,25 @@ def test_the_engines_own_figure(client, base):
     assert compare({"base": doubled})[0]["engine_bytes"] == 2 * size(base)
 
 
-def test_a_name_for_an_image():
+READERS = [size, contents, compressed_size, lambda image: compare({"x": image}, compressed=True)]
+
+
+@pytest.mark.parametrize("read", READERS, ids=["size", "contents", "compressed_size", "compare"])
+def test_a_name_for_an_image(read):
     """What reads an image takes the image, and says so."""
     with pytest.raises(CourseError, match=r"client\.images\.get\('course/first'\)"):
-        size("course/first")
+        read("course/first")
+    with pytest.raises(CourseError, match="that is no image"):
+        read(None)
+
+
+def test_without_layers(client, own_tag):
+    """An image with settings only has no bytes, and its instructions are told; no engine saves it."""
+    text = f'FROM scratch\nLABEL once={secrets.token_hex(8)}\nCMD ["/x"]\n'
+    image = build(client, fileobj=io.BytesIO(text.encode()), tag=own_tag)
+    assert [(row["instruction"].split()[0], row["bytes"]) for row in layers(image)] == [("LABEL", 0), ("CMD", 0)]
+    row = compare({"settings": image}, compressed=True)[0]
+    assert (row["bytes"], row["layers"], row["compressed_bytes"]) == (0, 0, 0)
 
 
 FIRST, SECOND = tar({"a": b"x" * 500}), tar({"b": b"y" * 20, ".wh.a": b""})

@@ -1,6 +1,7 @@
 """Each widget without a browser: its buttons are clicked from here, and what it then shows is read."""
 
 import html
+import io
 import re
 import secrets
 
@@ -83,6 +84,14 @@ def add_line(widget, line):
     click(widget, "Build")
 
 
+def test_playground_reads_utf8(tmp_path, monkeypatch):
+    """A Dockerfile is UTF-8, also on a computer whose own texts are not, such as many with Windows."""
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, stacklevel=2: encoding or "cp1252")
+    for written, shown in (("FROM scratch\n# größer\n".encode(), "größer"), (b"FROM scratch\n# gr\xf6\n", "gr\ufffd")):
+        (tmp_path / "Dockerfile").write_bytes(written)
+        assert part(playground(None, tmp_path), "Dockerfile").value == f"FROM scratch\n# {shown}\n"
+
+
 def test_playground_builds(client, first_build, image_name):
     """Steps, what came from the cache, and what changed; a step that goes on interrupts no screen reader."""
     shown = []
@@ -101,6 +110,13 @@ def test_playground_builds(client, first_build, image_name):
     assert any(["[3/3] RUN head -c 2000000 /dev/zero > /two", "working …"] in cells(one) for one in shown[1:-1])
     assert client.images.get(image_name).history()[0]["CreatedBy"].startswith("RUN /bin/sh -c head")
     assert part(first_build, "Stop").disabled
+
+
+def test_playground_without_layers(first_build):
+    """A Dockerfile with settings only."""
+    part(first_build, "Dockerfile").value = f'FROM scratch\nLABEL once={secrets.token_hex(8)}\nCMD ["/x"]\n'
+    click(first_build, "Build")
+    assert "layers: 2 fewer." in result(first_build, "0 B</b> in 0 layers, built in")
 
 
 def test_playground_shows_why_a_step_failed(first_build):

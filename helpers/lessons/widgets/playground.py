@@ -12,7 +12,7 @@ import requests
 
 from helpers import state
 from helpers.engine import build_cache
-from helpers.host.network import proxies
+from helpers.host.network import proxies_of
 from helpers.images import buildkit, pip_secrets
 from helpers.images.build import remember
 from helpers.images.build_errors import build_error
@@ -39,7 +39,7 @@ def playground(client: docker.DockerClient, path: str | Path) -> ipywidgets.Widg
         playground(client, "apps/first")
     """
     editor = ipywidgets.Textarea(
-        (Path(path) / "Dockerfile").read_text(),
+        (Path(path) / "Dockerfile").read_text(encoding="utf-8", errors="replace"),
         description="Dockerfile",
         layout=ipywidgets.Layout(width="98%", height="14em"),
     )
@@ -78,7 +78,7 @@ def _build(client, path, editor, stop, result, builds):
         BUILDING.clear()
         with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException):
             build_cache.remember(client, trace.made())
-    builds.append((size(image), len(image.attrs["RootFS"]["Layers"])))
+    builds.append((size(image), len(image.attrs["RootFS"].get("Layers") or [])))
     result.value = result_html(_step_table(trace, editor.value) + _comparison(builds, time.monotonic() - began))
 
 
@@ -86,7 +86,7 @@ def _build_image(client, path, dockerfile, trace, result):
     """Build a folder with another Dockerfile and return the image; its steps are shown as they come."""
     text, given = pip_secrets.added(client, dockerfile)
     build_id = secrets.token_hex(12)
-    asked = buildkit.parameters(TAG, {"buildargs": proxies(), "labels": {state.LABEL: "1"}})
+    asked = buildkit.parameters(TAG, {"buildargs": proxies_of(client), "labels": {state.LABEL: "1"}})
 
     def show():
         BUILDING[build_id] = client
@@ -128,7 +128,7 @@ def _how(row, failed):
 def _comparison(builds, seconds):
     """Return HTML for the last of ``(bytes, layers)``, beside the one before it."""
     count, layers = builds[-1]
-    text = f"<b>{human(count)}</b> in {layers} layer{'s' if layers > 1 else ''}, built in {seconds:.1f} s."
+    text = f"<b>{human(count)}</b> in {layers} layer{'' if layers == 1 else 's'}, built in {seconds:.1f} s."
     if len(builds) > 1:
         count_before, layers_before = builds[-2]
         more_layers = "more" if layers >= layers_before else "fewer"

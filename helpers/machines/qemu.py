@@ -31,7 +31,7 @@ CLOCK = {"tcg": "clocksource=hpet", "kvm": "tsc=reliable"}
 CPU = {"tcg": "max,erms=off,fsrm=off", "kvm": "host"}  # TCG copies byte by byte what these two have a processor copy
 # of host memory at most, for what TCG has translated: with half of it, the engine takes half as long again;
 # with more, JupyterLab, a notebook and this would not fit into 2 GB.
-TRANSLATIONS_MB = {"engine": 384, "web": 48}
+TRANSLATIONS_MB = {"engine": 320, "web": 48}
 LISTENS = "0"  # the name in the line that a guest sends when it has opened its port
 SCRIPT_CHARACTERS = 2800  # in base64, a terminal's line of input takes no more
 

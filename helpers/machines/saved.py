@@ -18,7 +18,7 @@ from helpers.machines import disk, keys, qemu
 from helpers.progress import progress
 from helpers.state import Lock
 
-MEMORY_MB = 896  # with what TCG takes, JupyterLab and a notebook, no more fits into 2 GB
+MEMORY_MB = 864  # with what TCG takes, JupyterLab and a notebook, no more fits into 2 GB
 CPUS = {"tcg": 1, "kvm": 2}  # under emulation, two processors spend a third of their time on waiting for each other
 SESSION_DISK_BYTES = 1e9
 SESSION_MEMORY_BYTES = 1.4e9  # that QEMU takes in the end

@@ -70,7 +70,8 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException, CourseError):
                 build_cache.remember(client, trace.made())
         if trace.image_id is None:
-            raise no_buildkit(client, "it named no image", tag, path)
+            early = docker.errors.BuildError("the engine's answer ended before it named an image", [])
+            raise no_buildkit(client, early, tag, path) or build_error(early, trace, client, file, tag, path)
         image = client.images.get(trace.image_id)
         remember([image.id])
         _steps[image.id] = trace.steps(stage_rows(file.read_text(errors="replace")))

@@ -27,10 +27,9 @@ def solve(client, trace, folder, file, text=None, given=None, changed=lambda: No
         docker.errors.APIError: the engine refused it.
         CourseError: a file could not be sent.
     """
+    texts = {} if text is None else {("dockerfile", file.name): text}
     services = {
-        DIFF_COPY: diff_copy(
-            {"context": folder, "dockerfile": file.parent}, {("dockerfile", file.name): text} if text else {}
-        ),
+        DIFF_COPY: diff_copy({"context": folder, "dockerfile": file.parent}, texts),
         GET_SECRET: unary(lambda message: _secret(message, given or {})),
         CREDENTIALS: unary(lambda message: _credentials(message, client)),
     }

@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 from helpers.errors import CourseError
 from helpers.images import messages
 from helpers.images.messages import Packet, Stat
+from helpers.images.readable import unreadable
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 PART_BYTES = 1 << 15
@@ -90,7 +91,14 @@ def _links(top, path):
             names = [one.name for one in (top / folder).iterdir() if _matcher(name)(one.name)]
         except OSError:
             return []
-    return [PurePosixPath(folder, one).as_posix() for one in names if (top / folder / one).is_symlink()]
+    return [PurePosixPath(folder, one).as_posix() for one in names if _is_link(top / folder / one)]
+
+
+def _is_link(path):
+    try:
+        return path.is_symlink()
+    except PermissionError:  # told where it is sent
+        return False
 
 
 def _entries(top, excluded, included):
@@ -98,8 +106,11 @@ def _entries(top, excluded, included):
     sent = set()
 
     def walk(folder):
-        with os.scandir(top / folder) as found:
-            entries = sorted(found, key=lambda one: os.fsencode(one.name))
+        try:
+            with os.scandir(top / folder) as found:
+                entries = sorted(found, key=lambda one: os.fsencode(one.name))
+        except PermissionError as error:
+            raise _unsent(error, folder) if folder else unreadable(error, top, "reading the build's folder") from None
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             wanted = (not included or _matches(included, path)) and not _matches(excluded, path)
@@ -109,10 +120,7 @@ def _entries(top, excluded, included):
                 sent.update([*parents, path])
                 yield path
             if entry.is_dir(follow_symlinks=False) and (wanted or _may_hold(path, excluded, included)):
-                try:
-                    yield from walk(path)
-                except PermissionError as error:
-                    raise _unreadable(error, path) from None
+                yield from walk(path)
 
     yield from walk("")
 
@@ -184,6 +192,8 @@ def _stat(top, path, own, seen):
         raise CourseError(f"sending {os.fsencode(path)!r} to the engine", "its name is not UTF-8", remedy) from None
     except FileNotFoundError:
         return None  # gone since its folder was listed
+    except PermissionError as error:  # its folder may be listed, and not entered
+        raise _unsent(error, path) from None
     entry = Stat(path=path, mode=_go_mode(found.st_mode), mtime_ns=found.st_mtime_ns)
     if stat.S_ISLNK(found.st_mode):
         entry.linkname = (top / path).readlink().as_posix()
@@ -243,9 +253,9 @@ def _parts(top, path, own):
             while part := file.read(PART_BYTES):
                 yield part
     except OSError as error:
-        raise _unreadable(error, path) from None
+        raise _unsent(error, path) from None
 
 
-def _unreadable(error, path):
-    remedy = f"let yourself read it (chmod u+r {path}), or name it in .dockerignore"
+def _unsent(error, path):
+    remedy = f"let yourself read it (chmod u+rX {path}), or name it in .dockerignore"
     return CourseError(f"sending {path} to the engine", error.strerror, remedy)

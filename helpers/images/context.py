@@ -6,6 +6,7 @@ import posixpath
 import re
 import stat
 import sys
+import time
 import warnings
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote_plus
@@ -68,7 +69,7 @@ def _followed(top, paths):
     found, done, waiting = set(), set(), [posixpath.normpath(path.lstrip("/")) for path in paths]
     while waiting:
         path = waiting.pop()
-        if path in done or path.startswith(".."):
+        if path in done or path == ".." or path.startswith("../"):
             continue
         done.add(path)
         found.add(path)
@@ -194,13 +195,15 @@ def _stat(top, path, own, seen):
         return None  # gone since its folder was listed
     except PermissionError as error:  # its folder may be listed, and not entered
         raise _unsent(error, path) from None
+    if path in own:  # the time has the engine fetch it, though it fetched a text of this length before
+        return Stat(path=path, mode=_go_mode(stat.S_IFREG | 0o644), mtime_ns=time.time_ns(), size=len(own[path]))
     entry = Stat(path=path, mode=_go_mode(found.st_mode), mtime_ns=found.st_mtime_ns)
     if stat.S_ISLNK(found.st_mode):
         entry.linkname = (top / path).readlink().as_posix()
         entry.size = found.st_size
     elif stat.S_ISREG(found.st_mode):
-        entry.size = len(own[path]) if path in own else found.st_size
-        if found.st_nlink > 1 and path not in own:
+        entry.size = found.st_size
+        if found.st_nlink > 1:
             first = seen.setdefault((found.st_dev, found.st_ino), path)
             if first != path:
                 entry.linkname, entry.size = first, 0

@@ -21,8 +21,10 @@ from samples import file_in, folder_of
 
 from helpers import build, run, stages
 from helpers.errors import CourseError
+from helpers.images import buildkit
 from helpers.images.build import build_quietly
 from helpers.images.context import _matcher, diff_copy
+from helpers.images.trace import Trace
 
 RECORD = Path(__file__).with_name("listings.json")
 NAMES = [*contexts.PATTERNS, *contexts.OTHERS]
@@ -172,6 +174,40 @@ def refused(folder, *followed):
     send, answer = diff_copy({"context": folder}, {})(headers)
     for number in range(len([*send])):
         _ = [*answer(bytes([8, 1, 24, number]))]
+
+
+def labels(client, folder, text=None, name="Dockerfile"):
+    """Return the labels of what comes of a Dockerfile, or of a text in its place; the image is removed."""
+    trace = Trace()
+    buildkit.solve(client, trace, folder, folder / name, text)
+    image = client.images.get(trace.image_id)
+    client.images.remove(image.id)
+    return image.labels
+
+
+def test_a_text_of_the_same_length(client, tmp_path):
+    """It is fetched, though path, size and time of the file on the disk are as they were."""
+    folder_of(tmp_path, Dockerfile="FROM scratch\nLABEL a=1\n")
+    found = [labels(client, tmp_path, f"FROM scratch\nLABEL a={value}\n".encode())["a"] for value in "123"]
+    assert found == ["1", "2", "3"] and labels(client, tmp_path)["a"] == "1"
+
+
+@pytest.mark.parametrize("target", ["sub/real", "../outside", "..data"])
+def test_a_dockerfile_that_is_a_link(client, tmp_path, target):
+    """The text in its place is what is built, also where the link leads out of the folder; the file on disk, else."""
+    folder = tmp_path / "context"
+    (folder / "sub").mkdir(parents=True)
+    (folder / target).write_text("FROM scratch\nLABEL a=file\n")
+    (folder / "Dockerfile").symlink_to(target)
+    assert labels(client, folder, b"FROM scratch\nLABEL a=text\n") == {"a": "text"}
+    if target == "../outside":  # as by the docker command: only what is in the folder is sent
+        with pytest.raises(docker.errors.BuildError, match=r"no such file|failed to read dockerfile"):
+            labels(client, folder)
+    else:
+        assert labels(client, folder) == {"a": "file"}
+    image = build_quietly(client, folder)  # which reads the text itself
+    assert image.labels["a"] == "file"
+    client.images.remove(image.id)
 
 
 def test_times(client, own_tag, tmp_path):

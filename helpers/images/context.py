@@ -15,6 +15,7 @@ from helpers.errors import CourseError
 from helpers.images import messages
 from helpers.images.messages import Packet, Stat
 from helpers.images.readable import unreadable
+from helpers.images.session import UNKNOWN, Refused
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 PART_BYTES = 1 << 15
@@ -237,7 +238,7 @@ def _answer(packet, top, own, files):
         yield bytes(Packet(type=messages.END))
         yield None
     elif packet.type == messages.ERROR:
-        raise CourseError("sending files to the engine", packet.data.decode(errors="replace"), "build again")
+        raise Refused(UNKNOWN, packet.data.decode(errors="replace"))  # its own error: it tells the build, too
     elif packet.type == messages.REQUEST:
         for part in _parts(top, files[packet.id], own):
             yield bytes(Packet(type=messages.DATA, id=packet.id, data=part))

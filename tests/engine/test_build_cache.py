@@ -152,6 +152,6 @@ def test_two_that_ask_at_once(client):
     ],
 )
 def test_how_a_record_names_a_step(name, description):
-    """Since BuildKit 0.17, steps of a base's ONBUILD are named with that word, and their commands are not; the time has to fit, too."""
+    """Since BuildKit 0.17, steps of a base's ONBUILD are named so, and their commands are not; the time counts, too."""
     record = {"CreatedAt": "1970-01-01T00:00:02Z", "Description": description}
     assert build_cache._fits(record, name, 1, 3) and not build_cache._fits(record, name, 3, 4)

@@ -14,7 +14,16 @@ from engine_side import engine
 
 from helpers.images.buildkit import GET_SECRET, _secret
 from helpers.images.context import DIFF_COPY, diff_copy
-from helpers.images.messages import DATA, END, REQUEST, GetSecretRequest, GetSecretResponse, HealthCheckResponse, Packet
+from helpers.images.messages import (
+    DATA,
+    END,
+    ERROR,
+    REQUEST,
+    GetSecretRequest,
+    GetSecretResponse,
+    HealthCheckResponse,
+    Packet,
+)
 from helpers.images.session import HEALTH, session, unary
 from helpers.images.tunnel import METHOD, Tunnel
 
@@ -132,6 +141,21 @@ def test_what_goes_wrong(asked):
     assert answers[1][:2] == (None, 2) and unquote(answers[1][2]) == "die Datei „ä“ fehlt: 100 %\nso"
     assert answers[2][1] == 0  # the session goes on
     assert isinstance(seen["session"].error, OSError)
+
+
+def test_what_goes_wrong_on_the_engine(asked, tmp_path):
+    """Its own failure, such as a full disk, ends the transfer, and is not taken for ours: the build's words count."""
+    answers = []
+
+    def calls(inner):
+        stream = inner.begin(DIFF_COPY, ("dir-name", "context"))
+        inner.send(stream, bytes(Packet(type=ERROR, data=b"no space left on device")))
+        answers.append(inner.ended(stream))
+        answers.append(inner.call(HEALTH, b""))
+
+    seen = asked({DIFF_COPY: diff_copy({"context": tmp_path}, {})}, calls)
+    assert answers[0] == (2, "no space left on device") and answers[1][1] == 0
+    assert seen["session"].error is None
 
 
 def test_an_engine_that_hangs_up_at_once():

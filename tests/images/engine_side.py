@@ -115,6 +115,7 @@ def _tunnel(connection, first, seen, answer):
         gone = [(":status", "200" if answer == "unknown" else answer), ("content-type", "application/grpc")]
         http.send_headers(state["stream"], [*gone, ("grpc-status", "12")], end_stream=answer == "unknown")
         connection.sendall(http.data_to_send())
+        seen["kept"].append(connection.dup())  # it goes on, where the other side lets it
         return None, None
     seen["ways"].append("tunnel")
     http.send_headers(state["stream"], [(":status", "200"), ("content-type", "application/grpc")])

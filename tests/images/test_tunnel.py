@@ -36,7 +36,7 @@ from helpers.images.messages import (
 from helpers.images.session import HEALTH, session, slow, unary
 from helpers.images.tunnel import METHOD, Tunnel
 
-ENOUGH_SECONDS = 60
+ENOUGH_SECONDS = 20
 WAYS = {  # the engine's answer to the newer way, its API, and how the session then comes about
     "newer": ("tunnel", "1.53", ["tunnel"]),
     "older API": ("tunnel", "1.51", ["upgrade"]),

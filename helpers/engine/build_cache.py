@@ -87,7 +87,7 @@ def _fits(record, name, began, ended):
         return True
     if name.startswith("[internal] load"):
         return said.startswith("local source for")
-    keyword, _, rest = name.split("] ", 1)[-1].partition(" ")
+    keyword, _, rest = name.split("] ", 1)[-1].removeprefix("ONBUILD ").partition(" ")
     if keyword == "RUN":
         return " from exec " in said and _is_command(said.partition(" from exec ")[2], rest)
     if keyword == "FROM":

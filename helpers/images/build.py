@@ -17,6 +17,7 @@ from helpers.host.network import proxies_of
 from helpers.images import build_report, buildkit, pip_secrets
 from helpers.images.build_errors import build_error, no_buildkit
 from helpers.images.dockerfile import stage_rows
+from helpers.images.readable import content, kind
 from helpers.images.trace import Trace
 
 _steps = {}  # rows of the last build of an image, by its id
@@ -71,7 +72,8 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException, CourseError):
                 build_cache.remember(client, trace.made())
         if trace.image_id is None:
-            raise no_buildkit(client, "it named no image", tag, path)
+            early = docker.errors.BuildError("the engine's answer ended before it named an image", [])
+            raise no_buildkit(client, early, tag, path) or build_error(early, trace, client, file, tag, path)
         image = client.images.get(trace.image_id)
         remember([image.id])
         _steps[image.id] = trace.steps(stage_rows(file.read_text(encoding="utf-8", errors="replace")))
@@ -123,17 +125,19 @@ def _source(path, arguments):
             context.mkdir()
             yield context, file
         return
-    if path is None or not Path(path).is_dir():
-        said = "that is a file" if path and Path(path).is_file() else "there is no such folder"
+    tried = f"docker build {path}"
+    there = None if path is None else kind(path, tried)
+    if there != "folder":
+        said = "that is a file" if there else "there is no such folder"
         remedy = f"give the folder that holds the Dockerfile; looked from here: {Path.cwd()}"
-        raise CourseError(f"docker build {path}", said, remedy)
+        raise CourseError(tried, said, remedy)
     file = Path(path, dockerfile)
-    if not file.is_file():
+    if not kind(file, tried):
         lower = file.with_name("dockerfile")  # as the docker command finds it
-        file = lower if file.name == "Dockerfile" and lower.is_file() else file
-    if not file.is_file():
+        file = lower if file.name == "Dockerfile" and kind(lower, tried) else file
+    if kind(file, tried) != "file":
         remedy = "write a Dockerfile there, or name it: build(…, dockerfile='…')"
-        raise CourseError(f"docker build {path}", f"there is no {file.name} in {file.parent}", remedy)
+        raise CourseError(tried, f"there is no {file.name} in {file.parent}", remedy)
     yield Path(path), file
 
 
@@ -141,7 +145,7 @@ def _solve(client, trace, folder, file, tag, secrets, arguments, follow):
     """Have the engine build, with what this computer adds: proxies, certificates and pip settings, the label."""
     buildargs = {**proxies_of(client), **(arguments.pop("buildargs", None) or {})}
     labels = {state.LABEL: "1", **(arguments.pop("labels", None) or {})}
-    text, own = pip_secrets.added(client, file.read_bytes().decode(errors="surrogateescape"))
+    text, own = pip_secrets.added(client, content(file, f"docker build {folder}").decode(errors="surrogateescape"))
     try:
         asked = buildkit.parameters(tag, {**arguments, "buildargs": buildargs, "labels": labels})
     except TypeError as error:

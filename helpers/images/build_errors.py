@@ -61,6 +61,7 @@ BUILD_ADVICE = {  # what the engine says → what to do next
     "failed to compute cache key|failed to calculate checksum|COPY failed|ADD failed": (
         "COPY takes files from the build's folder, or from the stage that --from= names: is it there? In .dockerignore?"
     ),
+    "ended before it named": "has the engine ended, or a proxy on the way to it? python3 -m helpers doctor looks",
     "no space left": "free some disk space: python3 -m helpers doctor says how much there is",
     "docker/dockerfile": "take the line # syntax= out: it has BuildKit fetch a program from a registry",
     "denied|unauthorized|authorization|no basic auth": "is the name after FROM right? If private: docker login",
@@ -77,7 +78,7 @@ def build_error(error, trace, client, file, tag, path, text=None):
     """Return docker-py's ``BuildError`` of a build that stopped, explained by three sentences."""
     said = getattr(error, "explanation", None) or getattr(error, "msg", None) or str(error)
     failed = trace.failed()
-    text = text or _text(file)
+    text = _text(file) if text is None else text
     step = step_name(failed, stage_rows(text)) if failed else ""
     is_step = bool(failed and STEP.match(failed.name))
     output = _last_lines(trace.output(failed.digest)) if failed else []

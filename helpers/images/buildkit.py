@@ -7,7 +7,7 @@ import docker
 
 from helpers.images import messages
 from helpers.images.context import DIFF_COPY, diff_copy
-from helpers.images.session import NOT_FOUND, Refused, session, unary
+from helpers.images.session import NOT_FOUND, Refused, session, slow, unary
 
 GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
@@ -27,13 +27,7 @@ def solve(client, trace, folder, file, text=None, given=None, changed=lambda: No
         docker.errors.APIError: the engine refused it.
         CourseError: a file could not be sent.
     """
-    services = {
-        DIFF_COPY: diff_copy(
-            {"context": folder, "dockerfile": file.parent}, {("dockerfile", file.name): text} if text else {}
-        ),
-        GET_SECRET: unary(lambda message: _secret(message, given or {})),
-        CREDENTIALS: unary(lambda message: _credentials(message, client)),
-    }
+    services = _services(client, folder, file, text, given or {})
     build_id = build_id or secrets.token_hex(12)
     with session(client, services, shared_key=str(folder.absolute())) as opened:
         asked = {"version": "2", "remote": "client-session", "session": opened.id, "buildid": build_id}
@@ -56,6 +50,15 @@ def solve(client, trace, folder, file, text=None, given=None, changed=lambda: No
 def cancel(client, build_id):
     """Have the engine stop a build; it answers when it has heard, not when the build has ended."""
     client.api._post(client.api._url("/build/cancel"), params={"id": build_id})
+
+
+def _services(client, folder, file, text, given):
+    texts = {} if text is None else {("dockerfile", file.name): text}
+    return {
+        DIFF_COPY: diff_copy({"context": folder, "dockerfile": file.parent}, texts),
+        GET_SECRET: unary(lambda message: _secret(message, given)),
+        CREDENTIALS: slow(lambda message: _credentials(message, client)),  # of a program, which may ask the user
+    }
 
 
 def _secret(message, given):

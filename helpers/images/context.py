@@ -6,6 +6,7 @@ import posixpath
 import re
 import stat
 import sys
+import time
 import warnings
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote_plus
@@ -13,6 +14,8 @@ from urllib.parse import unquote_plus
 from helpers.errors import CourseError
 from helpers.images import messages
 from helpers.images.messages import Packet, Stat
+from helpers.images.readable import unreadable
+from helpers.images.session import UNKNOWN, Refused
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 PART_BYTES = 1 << 15
@@ -67,7 +70,7 @@ def _followed(top, paths):
     found, done, waiting = set(), set(), [posixpath.normpath(path.lstrip("/")) for path in paths]
     while waiting:
         path = waiting.pop()
-        if path in done or path.startswith(".."):
+        if path in done or path == ".." or path.startswith("../"):
             continue
         done.add(path)
         found.add(path)
@@ -90,7 +93,14 @@ def _links(top, path):
             names = [one.name for one in (top / folder).iterdir() if _matcher(name)(one.name)]
         except OSError:
             return []
-    return [PurePosixPath(folder, one).as_posix() for one in names if (top / folder / one).is_symlink()]
+    return [PurePosixPath(folder, one).as_posix() for one in names if _is_link(top / folder / one)]
+
+
+def _is_link(path):
+    try:
+        return path.is_symlink()
+    except PermissionError:  # told where it is sent
+        return False
 
 
 def _entries(top, excluded, included):
@@ -98,8 +108,11 @@ def _entries(top, excluded, included):
     sent = set()
 
     def walk(folder):
-        with os.scandir(top / folder) as found:
-            entries = sorted(found, key=lambda one: os.fsencode(one.name))
+        try:
+            with os.scandir(top / folder) as found:
+                entries = sorted(found, key=lambda one: os.fsencode(one.name))
+        except PermissionError as error:
+            raise _unsent(error, folder) if folder else unreadable(error, top, "reading the build's folder") from None
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             wanted = (not included or _matches(included, path)) and not _matches(excluded, path)
@@ -109,10 +122,7 @@ def _entries(top, excluded, included):
                 sent.update([*parents, path])
                 yield path
             if entry.is_dir(follow_symlinks=False) and (wanted or _may_hold(path, excluded, included)):
-                try:
-                    yield from walk(path)
-                except PermissionError as error:
-                    raise _unreadable(error, path) from None
+                yield from walk(path)
 
     yield from walk("")
 
@@ -184,13 +194,17 @@ def _stat(top, path, own, seen):
         raise CourseError(f"sending {os.fsencode(path)!r} to the engine", "its name is not UTF-8", remedy) from None
     except FileNotFoundError:
         return None  # gone since its folder was listed
+    except PermissionError as error:  # its folder may be listed, and not entered
+        raise _unsent(error, path) from None
+    if path in own:  # the time has the engine fetch it, though it fetched a text of this length before
+        return Stat(path=path, mode=_go_mode(stat.S_IFREG | 0o644), mtime_ns=time.time_ns(), size=len(own[path]))
     entry = Stat(path=path, mode=_go_mode(found.st_mode), mtime_ns=found.st_mtime_ns)
     if stat.S_ISLNK(found.st_mode):
         entry.linkname = (top / path).readlink().as_posix()
         entry.size = found.st_size
     elif stat.S_ISREG(found.st_mode):
-        entry.size = len(own[path]) if path in own else found.st_size
-        if found.st_nlink > 1 and path not in own:
+        entry.size = found.st_size
+        if found.st_nlink > 1:
             first = seen.setdefault((found.st_dev, found.st_ino), path)
             if first != path:
                 entry.linkname, entry.size = first, 0
@@ -224,7 +238,7 @@ def _answer(packet, top, own, files):
         yield bytes(Packet(type=messages.END))
         yield None
     elif packet.type == messages.ERROR:
-        raise CourseError("sending files to the engine", packet.data.decode(errors="replace"), "build again")
+        raise Refused(UNKNOWN, packet.data.decode(errors="replace"))  # its own error: it tells the build, too
     elif packet.type == messages.REQUEST:
         for part in _parts(top, files[packet.id], own):
             yield bytes(Packet(type=messages.DATA, id=packet.id, data=part))
@@ -243,9 +257,9 @@ def _parts(top, path, own):
             while part := file.read(PART_BYTES):
                 yield part
     except OSError as error:
-        raise _unreadable(error, path) from None
+        raise _unsent(error, path) from None
 
 
-def _unreadable(error, path):
-    remedy = f"let yourself read it (chmod u+r {path}), or name it in .dockerignore"
+def _unsent(error, path):
+    remedy = f"let yourself read it (chmod u+rX {path}), or name it in .dockerignore"
     return CourseError(f"sending {path} to the engine", error.strerror, remedy)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from helpers.errors import CourseError
+from helpers.images.readable import content, kind
 
 HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)([\"']?)([^\s\"'<]+)\2(?=\s|$)")
 MADE_OF = ("RUN", "COPY", "ADD", "WORKDIR")  # instructions that are steps of a build
@@ -96,17 +97,17 @@ def stages(path: str | Path, dockerfile: str = "Dockerfile", target: str | None 
         steps: its instructions that are steps of a build, as written; the FROM of an image is the first.
 
     Raises:
-        CourseError: there is no such file, or no such target.
+        CourseError: there is no such file, it may not be read, or there is no such target.
 
     Example::
 
         plot_stages(stages("apps/web", dockerfile="Dockerfile.stages"))
     """
     file = Path(path, dockerfile)
-    if not file.is_file():
+    if kind(file, "reading a Dockerfile") != "file":
         remedy = f"give a folder and the name of a Dockerfile in it; looked from here: {Path.cwd()}"
         raise CourseError(f"reading {file}", "there is no such file", remedy)
-    return stage_rows(file.read_text(encoding="utf-8", errors="replace"), target)
+    return stage_rows(content(file, "reading a Dockerfile").decode(errors="replace"), target)
 
 
 def stage_rows(text, target=None):

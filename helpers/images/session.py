@@ -10,22 +10,21 @@ import secrets
 import struct
 import threading
 from collections import deque
+from concurrent.futures import Future, wait
 from types import SimpleNamespace
 from urllib.parse import quote
 
-import requests
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, RequestReceived, StreamReset
 from h2.exceptions import H2Error
-from urllib3 import HTTPHeaderDict
 
 from helpers.images import messages
-from helpers.images.tunnel import Tunnel
+from helpers.images.connection import connect
 
 HEALTH = "/grpc.health.v1.Health/Check"
 CHUNK_BYTES = 1 << 16
-FIRST_API_WITH_TUNNEL = (1, 53)
+PATIENCE_SECONDS = 5  # the engine asks for health as often, and waits three times as long for an answer
 PRINTABLE = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"  # what gRPC has in a message as it is, beside letters and digits
 UNKNOWN, NOT_FOUND, UNIMPLEMENTED = 2, 5, 12  # gRPC's own numbers
 
@@ -65,7 +64,7 @@ def session(client, services, shared_key=""):
     named = [("X-Docker-Expose-Session-Uuid", opened.id), ("X-Docker-Expose-Session-Name", "docker-course")]
     named += [("X-Docker-Expose-Session-Sharedkey", hashlib.sha256(shared_key.encode()).hexdigest())]
     named += [("X-Docker-Expose-Session-Grpc-Method", method) for method in services]
-    read, write, close = _connect(client, named)
+    read, write, close = connect(client, named)
     thread = threading.Thread(target=_serve, args=(read, write, close, services, opened), daemon=True)
     thread.start()
     try:
@@ -80,50 +79,24 @@ def unary(answer):
     return lambda headers: ((), lambda message: (answer(message), None))
 
 
-def _connect(client, named):
-    """Return functions that read from, write to and close a connection on which the engine is the one that calls."""
-    version = tuple(map(int, client.api._version.split(".")))
-    if version >= FIRST_API_WITH_TUNNEL:
-        with contextlib.suppress(OSError, H2Error):  # an engine behind a proxy that speaks HTTP/1.1 only
-            return _tunnelled(client, named)
-    return _upgraded(client, named)
+def slow(answer):
+    """Return a service as ``unary`` does, for an answer that may wait for the user: other calls go on meanwhile."""
+    return lambda headers: ((), lambda message: _begun(answer, message))
 
 
-def _upgraded(client, named):
-    headers = HTTPHeaderDict([("Connection", "Upgrade"), ("Upgrade", "h2c"), ("Content-Length", "0"), *named])
-    request = client.api.prepare_request(requests.Request("POST", client.api._url("/session")))
-    request.headers = headers  # a name may be there more than once, as requests' own headers cannot have it
-    response = client.api.send(request, stream=True, timeout=client.api.timeout)
-    client.api._raise_for_status(response)
-    buffered = response.raw._fp.fp
-    socket = getattr(buffered.raw, "_sock", None) or buffered.raw.sock  # of the system, or of a Windows pipe
-    return _functions(buffered.read1, socket, response.close)
+def _begun(answer, message):
+    """Return an answer as a Future that may not be there yet; it is sent when the engine next says something."""
+    future = Future()
 
+    def work():
+        try:
+            future.set_result((answer(message), None))
+        except Exception as error:
+            future.set_exception(error)
 
-def _tunnelled(client, named):
-    adapter = client.api.get_adapter(client.api.base_url)
-    connection = adapter.get_connection_with_tls_context(
-        client.api.prepare_request(requests.Request("POST", client.api._url("/session"))), client.api.verify
-    )._new_conn()
-    connection.connect()
-    read, write, close = _functions(connection.sock.recv, connection.sock, connection.close)
-    try:
-        tunnel = Tunnel(read, write, [(name.lower(), value) for name, value in named])
-    except (OSError, H2Error):
-        close()
-        raise
-    return tunnel.read, tunnel.write, close
-
-
-def _functions(read, socket, close):
-    socket.settimeout(None)
-
-    def end():
-        with contextlib.suppress(OSError, AttributeError):
-            socket.shutdown(2)  # wakes whoever reads
-        close()
-
-    return read, socket.sendall, end
+    threading.Thread(target=work, daemon=True).start()  # a pool's threads would hold up the end of Python
+    wait([future], PATIENCE_SECONDS)
+    return future
 
 
 def _serve(read, write, close, services, opened):
@@ -189,7 +162,8 @@ class _Call:
             message, self.received = self.received[5 : 5 + length], self.received[5 + length :]
             if self.status is None:
                 with self._refusing(opened):
-                    self.waiting.append(iter(self.answer(message)))
+                    answer = self.answer(message)
+                    self.waiting.append(answer if isinstance(answer, Future) else iter(answer))
 
     def send(self, http, stream, opened):
         """Send as much as the engine takes now; return whether the call is over."""
@@ -217,6 +191,10 @@ class _Call:
         """Put the next message into ``rest``; return whether there was one."""
         while self.waiting and self.status is None:
             with self._refusing(opened):
+                if isinstance(self.waiting[0], Future):
+                    if not self.waiting[0].done():
+                        return False
+                    self.waiting[0] = iter(self.waiting[0].result())
                 message = next(self.waiting[0], b"")
                 if message is None:
                     self.status = 0

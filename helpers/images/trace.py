@@ -3,6 +3,7 @@
 import base64
 import math
 import re
+from collections import Counter
 
 import docker
 
@@ -120,7 +121,9 @@ def _seconds(timestamp):
 def _name_as_here(rows, stages):
     """Place steps in this Dockerfile that a build beside this one, which has them too, has named for its own."""
     places = {(one["stage"], n): text for one in stages for n, text in enumerate(one["steps"], start=1)}
-    strangers = []
+    totals = {stage["stage"]: len(stage["steps"]) for stage in stages}
+    longer = {row["stage"] for row in rows if max(row["number"], row["of"]) > totals.get(row["stage"], math.inf)}
+    strangers, added = [], []
     for row in rows:
         here = places.get((row["stage"], row["number"]))
         if here and _is_step(row, here):
@@ -128,13 +131,24 @@ def _name_as_here(rows, stages):
         else:
             strangers.append(row)
     for row in strangers:
-        if place := next((place for place, text in places.items() if _is_step(row, text)), None):
+        fitting = [place for place, text in places.items() if _is_step(row, text)]
+        if fitting:
+            place = min(fitting, key=lambda one: one[0] != row["stage"])
             del places[place]
             row["stage"], row["number"] = place
-    totals = {stage["stage"]: len(stage["steps"]) for stage in stages}
+        elif row["stage"] in longer:
+            added.append(row)
+    _count_onbuild(rows, added, totals)
+
+
+def _count_onbuild(rows, added, totals):
+    """Number the steps of stages with those that the ONBUILD of a base has added, which come after FROM."""
+    counts = Counter(row["stage"] for row in added)
     for row in rows:
-        if totals.get(row["stage"], 0) >= row["number"]:  # else the base has ONBUILD, which adds steps
-            row["of"] = totals[row["stage"]]
+        if not row["instruction"].startswith("FROM ") and not any(row is one for one in added):
+            row["number"] += counts[row["stage"]]
+        if row["stage"] in totals:
+            row["of"] = totals[row["stage"]] + counts[row["stage"]]
 
 
 def _is_step(row, text):

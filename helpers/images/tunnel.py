@@ -2,6 +2,7 @@
 
 import struct
 
+from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset
 
@@ -21,7 +22,8 @@ class Tunnel:
 
     def __init__(self, read, write, headers):
         self._read, self._write = read, write
-        self._http, self._received, self._bytes = H2Connection(), b"", b""
+        self._http = H2Connection(H2Configuration(header_encoding="utf-8"))
+        self._received = self._bytes = b""
         self._answered = self._over = False
         self._http.initiate_connection()
         self._stream = self._http.get_next_available_stream_id()
@@ -67,7 +69,9 @@ class Tunnel:
             raise ConnectionError("the engine speaks HTTP/1.1 only")
         for event in self._http.receive_data(data):
             if isinstance(event, ResponseReceived):
-                self._answered = True
+                self._answered, status = True, dict(event.headers)[":status"]
+                if status != "200":
+                    raise ConnectionError(f"the engine answers {METHOD} with {status}")
             elif isinstance(event, DataReceived):
                 self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 self._take(event.data)

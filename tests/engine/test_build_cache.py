@@ -141,3 +141,17 @@ def test_two_that_ask_at_once(client):
     with ThreadPoolExecutor() as pool:
         answers = [pool.submit(build_cache.cache_records, client) for _ in range(4)]
     assert all(isinstance(answer.result(), list) for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("name", "description"),
+    [
+        ("[2/4] RUN echo 1", "mount / from exec /bin/sh -c echo 1"),
+        ("[2/4] ONBUILD RUN echo 1", "mount / from exec /bin/sh -c echo 1"),
+        ("[3/4] ONBUILD COPY . /x", "[3/4] ONBUILD COPY . /x"),
+    ],
+)
+def test_how_a_record_names_a_step(name, description):
+    """Since BuildKit 0.17, steps of a base's ONBUILD are named so, and their commands are not; the time counts, too."""
+    record = {"CreatedAt": "1970-01-01T00:00:02Z", "Description": description}
+    assert build_cache._fits(record, name, 1, 3) and not build_cache._fits(record, name, 3, 4)

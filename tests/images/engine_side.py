@@ -1,7 +1,6 @@
 """The engine's side of a session, played by Python: it takes the connection either way, then calls the services."""
 
 import contextlib
-import socket
 import struct
 import threading
 
@@ -19,47 +18,55 @@ SMALL_WINDOW = 5000  # so that whoever sends more has to wait
 
 
 @contextlib.contextmanager
-def engine(path, knows_tunnel, calls, speaks_http2=True):
+def engine(listening, answer, calls, tls=None):
     """
-    Give what an engine on a Unix socket has seen: ``ways`` and ``headers`` of connections, ``error`` of the calls.
+    Give what an engine on a socket has seen: ``ways`` and ``headers`` of connections, ``error`` of the calls.
 
-    With ``knows_tunnel`` it takes the stream of API 1.53; else it knows the upgrade of POST /session only, and answers
-    the stream as gRPC does for a method that it does not have, or, without ``speaks_http2``, by HTTP/1.1. ``calls`` is
-    called with an ``Inner`` once the session is there.
+    It knows the upgrade of POST /session. To the stream of API 1.53 its ``answer`` is ``tunnel``: it takes it;
+    ``unknown``: as gRPC answers for a method that it does not have; a status other than 200; ``HTTP/1.1``: it speaks
+    no other; ``silence``. ``calls`` is called with an ``Inner`` once the session is there. ``tls`` is its side of TLS,
+    where it speaks HTTP/2 only if that was agreed on, as Docker's does.
     """
-    seen = {"ways": [], "headers": [], "error": None, "over": threading.Event()}
+    seen = {"ways": [], "headers": [], "error": None, "over": threading.Event(), "kept": []}
 
     def serve():
         try:
             while not seen["over"].is_set():
                 connection, _ = listening.accept()
-                with connection:
-                    _take(connection, seen, knows_tunnel, speaks_http2, calls)
+                with tls.wrap_socket(connection, server_side=True) if tls else connection as connection:
+                    agreed = not tls or connection.selected_alpn_protocol() == "h2"
+                    _take(connection, seen, answer if agreed else "HTTP/1.1", calls)
         except Exception as error:  # told by the test, in its own thread
             seen["error"] = error
         finally:
             seen["over"].set()
 
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        listening.listen()
+    listening.listen()
+    with listening:
         threading.Thread(target=serve, daemon=True).start()
         yield seen
 
 
-def _take(connection, seen, knows_tunnel, speaks_http2, calls):
+def _take(connection, seen, answer, calls):
     first = _receive(connection, b"\r\n\r\n")
+    if not first:
+        seen["ways"].append("left")
+        return
     if first.startswith(b"POST ") and b"/session" in first.partition(b"\r\n")[0]:
         seen["ways"].append("upgrade")
         seen["headers"].append([tuple(line.lower().split(": ")) for line in first.decode().split("\r\n")[1:] if line])
         connection.sendall(UPGRADE)
         read, write = (lambda: connection.recv(1 << 16)), connection.sendall
-    elif not speaks_http2:
+    elif answer == "HTTP/1.1":
         seen["ways"].append("refused")
         connection.sendall(REFUSAL)
         return
+    elif answer == "silence":
+        seen["ways"].append("silence")
+        seen["kept"].append(connection.dup())
+        return
     else:
-        read, write = _tunnel(connection, first, seen, knows_tunnel)
+        read, write = _tunnel(connection, first, seen, answer)
         if read is None:
             return
     inner = Inner(read, write)
@@ -71,12 +78,12 @@ def _take(connection, seen, knows_tunnel, speaks_http2, calls):
 
 def _receive(connection, end):
     data = b""
-    while end not in data:
-        data += connection.recv(1)
+    while end not in data and (more := connection.recv(1)):
+        data += more
     return data
 
 
-def _tunnel(connection, first, seen, knows_tunnel):
+def _tunnel(connection, first, seen, answer):
     """Take the stream of API 1.53; return functions that read and write what its messages carry."""
     http = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
     http.initiate_connection()
@@ -103,11 +110,12 @@ def _tunnel(connection, first, seen, knows_tunnel):
     receive(first)
     while state["stream"] is None:
         receive()
-    if not knows_tunnel:
-        seen["ways"].append("unknown")
-        gone = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "12")]
-        http.send_headers(state["stream"], gone, end_stream=True)
+    if answer != "tunnel":
+        seen["ways"].append(answer)
+        gone = [(":status", "200" if answer == "unknown" else answer), ("content-type", "application/grpc")]
+        http.send_headers(state["stream"], [*gone, ("grpc-status", "12")], end_stream=answer == "unknown")
         connection.sendall(http.data_to_send())
+        seen["kept"].append(connection.dup())  # it goes on, where the other side lets it
         return None, None
     seen["ways"].append("tunnel")
     http.send_headers(state["stream"], [(":status", "200"), ("content-type", "application/grpc")])
@@ -172,6 +180,10 @@ class Inner:
         while not call["messages"] and not call["over"]:
             self._receive()
         return call["messages"].pop(0) if call["messages"] else None
+
+    def has(self, stream):
+        """Return whether a call has been answered."""
+        return bool(self._calls[stream]["messages"]) or self._calls[stream]["over"]
 
     def ended(self, stream):
         """Return status and words of a call that is over."""

@@ -9,7 +9,7 @@ import pytest
 from samples import folder_of
 
 from helpers import build, run
-from helpers.images import build_errors
+from helpers.images import build_errors, buildkit
 from helpers.images.messages import Vertex, VertexLog
 from helpers.images.trace import Trace
 
@@ -206,3 +206,27 @@ def test_without_a_folder(client, base):
         build(client, fileobj=io.BytesIO(f"{BASE}\nRUN exit 7\n".encode()), tag="course/test-stopped")
     assert "docker build -t course/test-stopped - stopped at [2/2] RUN exit 7" in notes(caught.value)
     assert "Dockerfile:2" in notes(caught.value)
+
+
+def test_a_text_that_is_empty(client, tmp_path):
+    """It is what the engine gets and what the error quotes, not the file on the disk."""
+    file = folder_of(tmp_path, Dockerfile="FROM scratch\nCOPY missing /\n") / "Dockerfile"
+    trace = Trace()
+    with pytest.raises(docker.errors.BuildError, match="cannot be empty") as caught:
+        buildkit.solve(client, trace, tmp_path, file, b"")
+    said = notes(build_errors.build_error(caught.value, trace, client, file, "x", tmp_path, text=""))
+    assert "begin the Dockerfile with FROM" in said
+    error = docker.errors.BuildError("dockerfile parse error on line 1: unknown instruction", [])
+    assert "FROM scratch" not in notes(build_errors.build_error(error, trace, client, file, "x", tmp_path, text=""))
+
+
+def test_an_answer_that_ends_early(client, tmp_path, monkeypatch):
+    """An engine that has BuildKit, but names neither an image nor an error, is no success; Podman is named as such."""
+    monkeypatch.setattr(buildkit, "solve", lambda *arguments, **parameters: None)
+    folder_of(tmp_path, Dockerfile="FROM scratch\n")
+    with pytest.raises(docker.errors.BuildError) as caught:
+        build(client, tmp_path, tag="course/test-early")
+    assert "ended before it named an image" in notes(caught.value) and "has the engine ended" in notes(caught.value)
+    monkeypatch.setattr(client, "version", lambda: {"Components": [{"Name": "Podman Engine"}], "ApiVersion": "1.41"})
+    with pytest.raises(docker.errors.BuildError, match="Podman has no BuildKit: the engine's answer ended"):
+        build(client, tmp_path, tag="course/test-early")

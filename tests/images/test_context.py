@@ -19,10 +19,12 @@ import pytest
 from apart import needs_root
 from samples import file_in, folder_of
 
-from helpers import build, run
+from helpers import build, run, stages
 from helpers.errors import CourseError
+from helpers.images import buildkit
 from helpers.images.build import build_quietly
 from helpers.images.context import _matcher, diff_copy
+from helpers.images.trace import Trace
 
 RECORD = Path(__file__).with_name("listings.json")
 NAMES = [*contexts.PATTERNS, *contexts.OTHERS]
@@ -119,37 +121,93 @@ def test_a_name_that_is_not_utf_8(client, tmp_path, own_tag):
 
 @needs_root
 @pytest.mark.parametrize("name", ["secret", "sub"])
-def test_what_may_not_be_read(tmp_path, name):
+@pytest.mark.parametrize("mode", [0, 0o644], ids=oct)
+def test_what_may_not_be_read(tmp_path, name, mode):
     """A file or a folder of another user is named; the docker command would send an empty file, and say nothing."""
     folder = tmp_path / "context"
     folder.mkdir()
     contexts.write(folder)
-    (folder / name).chmod(0)
+    (folder / name).chmod(mode if name == "sub" else 0)  # a folder that may be listed, and not entered
+    for call in (refused, lambda top: refused(top, "secret", "sub/a")):
+        said = as_nobody(folder, call)
+        assert f"sending {name}" in said and "Permission denied" in said and "dockerignore" in said
+
+
+@needs_root
+@pytest.mark.parametrize(("name", "mode"), [("Dockerfile", 0o600), (".", 0o700), (".", 0o744), (".", 0o711)], ids=str)
+@pytest.mark.parametrize("call", [lambda folder: build_quietly(None, folder, "x"), stages], ids=["build", "stages"])
+def test_a_build_of_what_may_not_be_read(tmp_path, name, mode, call):
+    """A Dockerfile, or the folder itself, of another user: a sentence, and no bare PermissionError."""
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / name).chmod(mode)
+    said = as_nobody(folder, refused if mode == 0o711 else call)  # which lets in who knows the names
+    assert said.startswith("CourseError") and "Permission denied" in said and "chmod u+rX" in said
+
+
+def as_nobody(folder, call):
+    """Return the error of a call on a folder by another user, in a process of its own: who runs this may read all."""
     opened = os.open(folder, os.O_RDONLY)  # the way there is not another user's
-    child = os.fork()  # who runs this test may read all
+    reads, writes = os.pipe()
+    child = os.fork()
     if child == 0:
-        status = 1
         try:
             os.setgroups([])
             os.setgid(65534)
             os.setuid(65534)
-            status = 0 if name in refused(f"/proc/self/fd/{opened}") else 2
+            call(f"/proc/self/fd/{opened}")
+        except BaseException as error:
+            os.write(writes, f"{type(error).__name__}: {error}".encode())
         finally:
-            os._exit(status)
+            os._exit(0)
     os.close(opened)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(writes)
+    with os.fdopen(reads, encoding="utf-8") as said:
+        os.waitpid(child, 0)
+        return said.read()
 
 
-def refused(folder):
-    """Return what is said where a folder is sent as a whole, and each file of it."""
-    send, answer = diff_copy({"context": folder}, {})([("dir-name", "context")])
-    try:
-        count = len([*send])
-        for number in range(count):
-            _ = [*answer(bytes([8, 1, 24, number]))]
-    except CourseError as error:
-        return str(error) if "Permission denied" in str(error) and "dockerignore" in str(error) else "other words"
-    return "nothing was said"
+def refused(folder, *followed):
+    """Send a folder as a whole, or paths of it, and each file of it."""
+    headers = [("dir-name", "context"), *(("followpaths", path) for path in followed)]
+    send, answer = diff_copy({"context": folder}, {})(headers)
+    for number in range(len([*send])):
+        _ = [*answer(bytes([8, 1, 24, number]))]
+
+
+def labels(client, folder, text=None, name="Dockerfile"):
+    """Return the labels of what comes of a Dockerfile, or of a text in its place; the image is removed."""
+    trace = Trace()
+    buildkit.solve(client, trace, folder, folder / name, text)
+    image = client.images.get(trace.image_id)
+    client.images.remove(image.id)
+    return image.labels
+
+
+def test_a_text_of_the_same_length(client, tmp_path):
+    """It is fetched, though path, size and time of the file on the disk are as they were."""
+    folder_of(tmp_path, Dockerfile="FROM scratch\nLABEL a=1\n")
+    found = [labels(client, tmp_path, f"FROM scratch\nLABEL a={value}\n".encode())["a"] for value in "123"]
+    assert found == ["1", "2", "3"] and labels(client, tmp_path)["a"] == "1"
+
+
+@pytest.mark.parametrize("target", ["sub/real", "../outside", "..data"])
+def test_a_dockerfile_that_is_a_link(client, tmp_path, target):
+    """The text in its place is what is built, also where the link leads out of the folder; the file on disk, else."""
+    folder = tmp_path / "context"
+    (folder / "sub").mkdir(parents=True)
+    (folder / target).write_text("FROM scratch\nLABEL a=file\n")
+    (folder / "Dockerfile").symlink_to(target)
+    assert labels(client, folder, b"FROM scratch\nLABEL a=text\n") == {"a": "text"}
+    if target == "../outside":  # as by the docker command: only what is in the folder is sent
+        with pytest.raises(docker.errors.BuildError, match=r"no such file|failed to read dockerfile"):
+            labels(client, folder)
+    else:
+        assert labels(client, folder) == {"a": "file"}
+    image = build_quietly(client, folder)  # which reads the text itself
+    assert image.labels["a"] == "file"
+    client.images.remove(image.id)
 
 
 def test_times(client, own_tag, tmp_path):

@@ -6,8 +6,10 @@ import secrets
 import threading
 
 import pytest
+from samples import folder_of
 
 from helpers import build_steps
+from helpers.engine import build_cache
 from helpers.images import build_report
 from helpers.images.build import build_quietly
 from helpers.images.dockerfile import stage_rows
@@ -84,6 +86,41 @@ def test_the_only_stage_is_not_named(name):
     [row] = told(vertex).steps(stage_rows("FROM scratch\nRUN true\nRUN false\n"))
     assert row["step"] == "[1/2] RUN  true" and row["stage"] == "stage-0"
     assert step_name(vertex, [{}]) == "[1/2] RUN true"
+
+
+ONBUILD = ["1/{0}] FROM course/onbuild", "2/{0}] {1}RUN echo onb", "4/{0}] RUN true", "3/{0}] {1}COPY . /x"]
+ONBUILD += ["5/{0}] RUN echo 1"]  # as BuildKit names steps: which total is there, and which word
+
+
+@pytest.mark.parametrize(("of", "prefix"), [(3, ""), (5, "ONBUILD ")])
+@pytest.mark.parametrize("more", ["", "FROM scratch\nRUN true\n"], ids=["one stage", "two"])
+def test_a_base_with_onbuild(of, prefix, more):
+    """Its steps come after FROM, and the others are counted with them, by engines that do not count so, too."""
+    names = [f"[{'one ' * bool(more)}{name.format(of, prefix)}" for name in ONBUILD]
+    names = [*(["[stage-1 1/1] RUN true"] if more else []), *names]
+    text = f"FROM course/onbuild AS one\nRUN true\nRUN echo 1\n{more}"
+    rows = told(*(Vertex(str(n), [], name) for n, name in enumerate(names))).steps(stage_rows(text))
+    assert [(row["number"], row["of"]) for row in rows[:5]] == [(number, 5) for number in range(1, 6)]
+    assert [row["instruction"] for row in rows[1:5]] == [
+        f"{prefix}RUN echo onb", f"{prefix}COPY . /x", "RUN true", "RUN echo 1"
+    ]  # fmt: skip
+    assert [(row["stage"], row["number"], row["of"]) for row in rows[5:]] == ([("stage-1", 1, 1)] if more else [])
+
+
+def test_steps_that_onbuild_adds(client, base, own_tag, tmp_path):
+    """As this engine has them; and each record that they leave in the cache is remembered as ours."""
+    word = secrets.token_hex(6)
+    base_text = f"FROM debian:trixie-slim\nONBUILD RUN echo {word} > /a\nONBUILD COPY . /x\n"
+    build_quietly(client, folder_of(tmp_path, Dockerfile=base_text), f"{own_tag}:base")
+    image = build_quietly(
+        client, folder_of(tmp_path, Dockerfile=f"FROM {own_tag}:base\nRUN echo {word} > /b\n"), own_tag
+    )
+    steps = [row["step"].replace("ONBUILD ", "") for row in build_steps(image)]
+    assert steps == [
+        f"[1/4] FROM {own_tag}:base", f"[2/4] RUN echo {word} > /a", "[3/4] COPY . /x", f"[4/4] RUN echo {word} > /b"
+    ]  # fmt: skip
+    ours = {one["ID"] for one in build_cache.cache_records(client) if word in one["Description"]}
+    assert len(ours) == 2 and ours <= build_cache._kept()
 
 
 def test_mounts_that_the_course_adds_are_not_named():

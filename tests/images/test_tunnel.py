@@ -6,41 +6,106 @@ No engine with API 1.53 is asked here: ``engine_side`` plays its part.
 
 import contextlib
 import secrets
+import socket
+import ssl
+import threading
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import docker
 import pytest
+import transports
+import trustme
+from docker.transport.unixconn import UnixHTTPConnection
 from engine_side import engine
 
-from helpers.images.buildkit import GET_SECRET, _secret
+from helpers.images.buildkit import CREDENTIALS, GET_SECRET, _secret, _services
 from helpers.images.context import DIFF_COPY, diff_copy
-from helpers.images.messages import DATA, END, REQUEST, GetSecretRequest, GetSecretResponse, HealthCheckResponse, Packet
-from helpers.images.session import HEALTH, session, unary
+from helpers.images.messages import (
+    DATA,
+    END,
+    ERROR,
+    REQUEST,
+    CredentialsRequest,
+    CredentialsResponse,
+    GetSecretRequest,
+    GetSecretResponse,
+    HealthCheckResponse,
+    Packet,
+)
+from helpers.images.session import HEALTH, session, slow, unary
 from helpers.images.tunnel import METHOD, Tunnel
 
-ENOUGH_SECONDS = 60
-WAYS = {  # what the engine knows, its API, and how the session then comes about
-    "newer": ({"knows_tunnel": True}, "1.53", ["tunnel"]),
-    "older API": ({"knows_tunnel": False}, "1.51", ["upgrade"]),
-    "no such method": ({"knows_tunnel": False}, "1.53", ["unknown", "upgrade"]),
-    "HTTP/1.1 only": ({"knows_tunnel": False, "speaks_http2": False}, "1.53", ["refused", "upgrade"]),
+ENOUGH_SECONDS = 20
+WAYS = {  # the engine's answer to the newer way, its API, and how the session then comes about
+    "newer": ("tunnel", "1.53", ["tunnel"]),
+    "older API": ("tunnel", "1.51", ["upgrade"]),
+    "no such method": ("unknown", "1.53", ["unknown", "upgrade"]),
+    "not allowed": ("403", "1.53", ["403", "upgrade"]),
+    "HTTP/1.1 only": ("HTTP/1.1", "1.53", ["refused", "upgrade"]),
+    "no answer": ("silence", "1.53", ["silence", "upgrade"]),
+    "newer, by TLS": ("tunnel", "1.53", ["tunnel"]),
+    "older API, by TLS": ("tunnel", "1.51", ["upgrade"]),
+    "HTTP/1.1 only, by TLS": ("HTTP/1.1", "1.53", ["left", "upgrade"]),
+    "newer, by a pipe": ("tunnel", "1.53", ["tunnel"]),
+    "older API, by a pipe": ("tunnel", "1.51", ["upgrade"]),
+    "newer, by ssh": ("tunnel", "1.53", ["tunnel"]),
+    "older API, by ssh": ("tunnel", "1.51", ["upgrade"]),
 }
 
 
+def tls_of(folder, protocols):
+    """Return the engine's side of TLS, where each shows a certificate, and the client's settings."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    ours, theirs = authority.issue_cert("127.0.0.1"), authority.issue_cert("me@example.org")
+    for name, found in (("key.pem", theirs.private_key_pem), ("cert.pem", theirs.cert_chain_pems[0])):
+        found.write_to_path(folder / name)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(protocols)
+    pair = (str(folder / "cert.pem"), str(folder / "key.pem"))
+    return context, docker.tls.TLSConfig(client_cert=pair, ca_cert=str(folder / "ca.pem"), verify=True)
+
+
+def through(wrapped):
+    """Return a function that connects as docker-py does to a Unix socket, and puts something around the socket."""
+    connect = UnixHTTPConnection.connect
+
+    def connected(connection):
+        connect(connection)
+        connection.sock = wrapped(connection.sock)
+
+    return connected
+
+
 @pytest.fixture(params=WAYS)
-def asked(request, tmp_path):
+def asked(request, tmp_path, monkeypatch):
     """Return a function that opens a session and has the engine's side call it; what it has seen comes back."""
-    knows, version, ways = WAYS[request.param]
+    answer, version, ways = WAYS[request.param]
+    _, _, by = request.param.partition(", by ")
+    told = tls = None
+    if by == "TLS":
+        tls, told = tls_of(tmp_path, ["http/1.1"] if answer == "HTTP/1.1" else ["h2", "http/1.1"])
+    elif by:
+        wrapped = {"a pipe": transports.Pipe, "ssh": transports.Channel}[by]
+        monkeypatch.setattr(UnixHTTPConnection, "connect", through(wrapped))
+    monkeypatch.setattr("threading.excepthook", lambda found: failed.append(found.exc_value))
+    seconds, failed = 1 if answer == "silence" else ENOUGH_SECONDS, []
 
     def opened(services, calls):
-        path = tmp_path / "docker.sock"
-        with engine(path, calls=calls, **knows) as seen:
-            client = docker.DockerClient(base_url=f"unix://{path}", version=version, timeout=ENOUGH_SECONDS)
+        listening = socket.socket(socket.AF_INET if tls else socket.AF_UNIX)
+        listening.bind(("127.0.0.1", 0) if tls else str(tmp_path / "docker.sock"))
+        base_url = f"https://127.0.0.1:{listening.getsockname()[1]}" if tls else f"unix://{listening.getsockname()}"
+        with engine(listening, answer, calls, tls) as seen:
+            client = docker.DockerClient(base_url=base_url, version=version, timeout=seconds, tls=told)
             with contextlib.closing(client), session(client, services, shared_key="a folder") as found:
                 assert seen["over"].wait(ENOUGH_SECONDS), "the calls do not end"
                 if seen["error"]:
                     raise seen["error"]
-        assert seen["ways"] == ways
+        assert seen["ways"] == ways and failed == []
         return seen | {"session": found}
 
     return opened
@@ -132,6 +197,56 @@ def test_what_goes_wrong(asked):
     assert answers[1][:2] == (None, 2) and unquote(answers[1][2]) == "die Datei „ä“ fehlt: 100 %\nso"
     assert answers[2][1] == 0  # the session goes on
     assert isinstance(seen["session"].error, OSError)
+
+
+def test_what_goes_wrong_on_the_engine(asked, tmp_path):
+    """Its own failure, such as a full disk, ends the transfer, and is not taken for ours: the build's words count."""
+    answers = []
+
+    def calls(inner):
+        stream = inner.begin(DIFF_COPY, ("dir-name", "context"))
+        inner.send(stream, bytes(Packet(type=ERROR, data=b"no space left on device")))
+        answers.append(inner.ended(stream))
+        answers.append(inner.call(HEALTH, b""))
+
+    seen = asked({DIFF_COPY: diff_copy({"context": tmp_path}, {})}, calls)
+    assert answers[0] == (2, "no space left on device") and answers[1][1] == 0
+    assert seen["session"].error is None
+
+
+def test_a_login_that_takes_its_time(asked, tmp_path, monkeypatch):
+    """A program that asks the user does not hold up the other calls, nor the health check that ends a session."""
+    monkeypatch.setattr("helpers.images.session.PATIENCE_SECONDS", 0.1)
+    typed, answers = threading.Event(), []
+
+    def resolve(_):
+        return {"Username": "me", "Password": "late" if typed.wait(5) else "too late"}
+
+    def calls(inner):
+        stream = inner.begin(CREDENTIALS)
+        inner.send(stream, bytes(CredentialsRequest("registry")), last=True)
+        answers.append(inner.call(HEALTH, b"")[1:])
+        typed.set()
+        while not inner.has(stream):
+            answers.append(inner.call(HEALTH, b"")[1:])
+        answers.append((CredentialsResponse.loads(inner.next(stream)), *inner.ended(stream)))
+
+    configs = SimpleNamespace(resolve_authconfig=resolve)
+    client = SimpleNamespace(api=SimpleNamespace(_auth_configs=configs))
+    asked(_services(client, tmp_path, tmp_path / "Dockerfile", None, {}), calls)
+    assert answers[-1] == (CredentialsResponse("me", "late"), 0, "") and set(answers[:-1]) == {(0, "")}
+
+
+@pytest.mark.parametrize("error", [OSError("no"), KeyError("no")], ids=repr)
+def test_a_slow_answer_that_fails(asked, error):
+    """Its reason reaches the engine, and the build."""
+
+    def fails(_):
+        raise error
+
+    answers = []
+    seen = asked({GET_SECRET: slow(fails)}, lambda inner: answers.append(inner.call(GET_SECRET, b"")))
+    assert answers[0][:2] == (None, 2) and seen["session"].error is error
 
 
 def test_an_engine_that_hangs_up_at_once():

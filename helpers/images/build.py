@@ -59,21 +59,22 @@ def build(
 
 def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace: None, **sdk_arguments):
     """Build as ``build`` does, and show nothing; ``follow`` gets the ``Trace`` after each answer of the engine."""
+    tried = f"docker build {f'-t {tag} ' if tag else ''}{path or '-'}"
     with _source(path, sdk_arguments) as (folder, file):
         trace = Trace()
         try:
             _solve(client, trace, folder, file, tag, secrets or {}, sdk_arguments, follow)
         except docker.errors.DockerException as error:  # the engine's no to the request, or to a step
-            unable = no_buildkit(client, error, tag, path)
-            raise unable or build_error(error, trace, client, file, tag, path) from None
+            unable = no_buildkit(client, error, tried)
+            raise unable or build_error(error, trace, client, file, tried) from None
         except GONE as error:
-            raise engine_gone(error, f"docker build -t {tag} {path}") from None
+            raise engine_gone(error, tried) from None
         finally:
             with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException, CourseError):
                 build_cache.remember(client, trace.made())
         if trace.image_id is None:
             early = docker.errors.BuildError("the engine's answer ended before it named an image", [])
-            raise no_buildkit(client, early, tag, path) or build_error(early, trace, client, file, tag, path)
+            raise no_buildkit(client, early, tried) or build_error(early, trace, client, file, tried)
         image = client.images.get(trace.image_id)
         remember([image.id])
         _steps[image.id] = trace.steps(stage_rows(file.read_text(encoding="utf-8", errors="replace")))

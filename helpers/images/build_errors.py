@@ -74,8 +74,8 @@ BUILD_ADVICE = {  # what the engine says → what to do next
 }
 
 
-def build_error(error, trace, client, file, tag, path, text=None):
-    """Return docker-py's ``BuildError`` of a build that stopped, explained by three sentences."""
+def build_error(error, trace, client, file, tried, text=None):
+    """Return docker-py's ``BuildError`` of a build that stopped, explained by three sentences; ``tried`` is the first."""
     said = getattr(error, "explanation", None) or getattr(error, "msg", None) or str(error)
     failed = trace.failed()
     text = _text(file) if text is None else text
@@ -88,7 +88,7 @@ def build_error(error, trace, client, file, tag, path, text=None):
     log = [line for digest in trace.logs for line in trace.output(digest).splitlines(keepends=True)]
     stopped = docker.errors.BuildError(f"{where}: {words}", log)
     advice = _advice_on_text(text, words) or _advice(words, "\n".join(output), is_step, client)
-    return explain(stopped, f"docker build -t {tag} {path or '-'} stopped {where}", "\n".join(tail), advice)
+    return explain(stopped, f"{tried} stopped {where}", "\n".join(tail), advice)
 
 
 def _text(file):
@@ -98,7 +98,7 @@ def _text(file):
         return ""
 
 
-def no_buildkit(client, said, tag, path):
+def no_buildkit(client, said, tried):
     """Return the error of an engine that has no BuildKit, or None where it has one."""
     names = [part["Name"] for part in client.version().get("Components") or []]
     podman = any("Podman" in name for name in names)
@@ -108,7 +108,7 @@ def no_buildkit(client, said, tag, path):
     said = getattr(said, "explanation", None) or str(said)
     error = docker.errors.BuildError(f"{who} has no BuildKit: {said}", [])
     remedy = "COURSE_ENGINE=dockerd or COURSE_ENGINE=vm starts an engine of the course, which has it"
-    return explain(error, f"docker build -t {tag} {path}", f"{who} has no BuildKit ({said})", remedy)
+    return explain(error, tried, f"{who} has no BuildKit ({said})", remedy)
 
 
 def _last_lines(output):

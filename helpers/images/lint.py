@@ -13,6 +13,7 @@ from helpers.errors import CourseError, engine_gone
 from helpers.images import buildkit
 from helpers.images.build_errors import build_error
 from helpers.images.dockerfile import directives
+from helpers.images.readable import content, kind
 from helpers.images.trace import STEP, Trace
 
 FIRST_API = "1.46"  # of Docker 27
@@ -41,26 +42,30 @@ def lint(client: docker.DockerClient, path: str | Path, dockerfile: str = "Docke
         table(lint(client, "apps/web"), ["line", "rule", "says"])
     """
     file = Path(path, dockerfile)
-    if not file.is_file():
-        raise CourseError(f"docker build --check {path}", f"there is no {dockerfile}", f"looked from {Path.cwd()}")
+    tried = f"docker build --check {path}"
+    if kind(file, tried) != "file":
+        raise CourseError(tried, f"there is no {dockerfile}", f"looked from {Path.cwd()}")
     if not docker.utils.version_gte(client.api._version, FIRST_API):
         said = f"this engine (API {client.api._version}) has no build checks"
-        raise CourseError(f"docker build --check {path}", said, "they came with Docker 27: use a newer engine")
+        raise CourseError(tried, said, "they came with Docker 27: use a newer engine")
     trace = Trace()
     try:
         _check(client, Path(path), file, trace)
     except docker.errors.DockerException as error:  # the engine's no to the request, or to the Dockerfile
         if "lint violation" not in str(error):
-            raise build_error(error, trace, client, file, None, path) from None
+            raise build_error(error, trace, client, file, tried) from None
     except GONE as error:
-        raise engine_gone(error, f"docker build --check {path}") from None
+        raise engine_gone(error, tried) from None
     return sorted((_row(warning) for warning in trace.warnings), key=lambda row: row["line"])
 
 
 def _check(client, folder, file, trace):
     """Have the engine check a Dockerfile and say what it finds; remember and remove what it made of it."""
     label = {f"{state.LABEL}.lint": secrets.token_hex(8)}
-    asked = {"buildargs": {CHECK: _asked(file.read_text(encoding="utf-8", errors="replace"))}, "labels": label}
+    asked = {
+        "buildargs": {CHECK: _asked(content(file, f"docker build --check {folder}").decode(errors="replace"))},
+        "labels": label,
+    }
     build_id, over = secrets.token_hex(12), []
 
     def changed():

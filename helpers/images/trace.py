@@ -7,6 +7,7 @@ from collections import Counter
 
 import docker
 
+from helpers.errors import refusal
 from helpers.images.messages import StatusResponse
 
 STEP = re.compile(
@@ -29,8 +30,7 @@ class Trace:
         Raises:
             docker.errors.BuildError: the engine stopped the build; with its words.
         """
-        said = (answer.get("errorDetail") or {}).get("message") or answer.get("error")
-        if said:
+        if said := refusal(answer):
             raise docker.errors.BuildError(said, [])
         if answer.get("id") == "moby.image.id":
             self.image_id = answer["aux"]["ID"]

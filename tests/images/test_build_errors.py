@@ -179,9 +179,9 @@ def test_an_engine_without_buildkit(client):
     podman = {"Components": [{"Name": "Podman Engine"}], "ApiVersion": "1.41"}
     old = {"Components": [{"Name": "Engine"}], "ApiVersion": "1.38"}
     for version, name in ((podman, "Podman"), (old, "an engine with API 1.38")):
-        found = build_errors.no_buildkit(SimpleNamespace(version=lambda it=version: it), "404 page not found", "x", ".")
+        found = build_errors.no_buildkit(SimpleNamespace(version=lambda it=version: it), "404 page not found", "x")
         assert f"{name} has no BuildKit (404 page not found)" in notes(found) and "COURSE_ENGINE=vm" in notes(found)
-    assert build_errors.no_buildkit(client, "anything", "x", ".") is None
+    assert build_errors.no_buildkit(client, "anything", "x") is None
 
 
 def test_a_step_that_another_step_stopped(tmp_path):
@@ -195,7 +195,7 @@ def test_a_step_that_another_step_stopped(tmp_path):
     file = folder_of(tmp_path, Dockerfile="FROM a AS one\nRUN sleep 9\nFROM a AS two\nRUN false\n") / "Dockerfile"
     client = SimpleNamespace(info=lambda: {"DockerRootDir": "/nowhere"}, api=SimpleNamespace(base_url="https://x"))
     error = docker.errors.BuildError('process "/bin/sh -c false" did not complete successfully: exit code: 1', [])
-    said = notes(build_errors.build_error(error, trace, client, file, "x", tmp_path))
+    said = notes(build_errors.build_error(error, trace, client, file, "x"))
     assert "stopped at [two 2/2] RUN false" in said and "I fail" in said and "I sleep" not in said
     assert "Dockerfile:4" in said
 
@@ -214,10 +214,10 @@ def test_a_text_that_is_empty(client, tmp_path):
     trace = Trace()
     with pytest.raises(docker.errors.BuildError, match="cannot be empty") as caught:
         buildkit.solve(client, trace, tmp_path, file, b"")
-    said = notes(build_errors.build_error(caught.value, trace, client, file, "x", tmp_path, text=""))
+    said = notes(build_errors.build_error(caught.value, trace, client, file, "x", text=""))
     assert "begin the Dockerfile with FROM" in said
     error = docker.errors.BuildError("dockerfile parse error on line 1: unknown instruction", [])
-    assert "FROM scratch" not in notes(build_errors.build_error(error, trace, client, file, "x", tmp_path, text=""))
+    assert "FROM scratch" not in notes(build_errors.build_error(error, trace, client, file, "x", text=""))
 
 
 def test_an_answer_that_ends_early(client, tmp_path, monkeypatch):

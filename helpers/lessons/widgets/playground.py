@@ -68,7 +68,9 @@ def _build(client, path, editor, stop, result, builds):
     try:
         image = _build_image(client, path, editor.value, trace, result)
     except docker.errors.DockerException as error:
-        explained = build_error(error, trace, client, path / "Dockerfile", TAG, path, text=editor.value)
+        explained = build_error(
+            error, trace, client, path / "Dockerfile", f"docker build -t {TAG} {path}", editor.value
+        )
         said = explained.__notes__[0].partition("answer: ")[2]
         steps = _step_table(trace, editor.value, failed=True)
         result.value = error_html("There is no new image.", said, above=steps)

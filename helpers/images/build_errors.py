@@ -75,7 +75,7 @@ BUILD_ADVICE = {  # what the engine says → what to do next
 
 
 def build_error(error, trace, client, file, tried, text=None):
-    """Return docker-py's ``BuildError`` of a build that stopped, explained in three sentences; ``tried`` is the first."""
+    """Return docker-py's ``BuildError`` of a build that stopped, explained: three sentences, the first is ``tried``."""
     said = getattr(error, "explanation", None) or getattr(error, "msg", None) or str(error)
     failed = trace.failed()
     text = _text(file) if text is None else text

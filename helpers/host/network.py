@@ -51,7 +51,7 @@ def proxies_of(client):
 
     Example::
 
-        client.images.build(path="apps/web", buildargs=proxies_of(client), use_config_proxy=False)
+        build_quietly(client, "apps/web", buildargs=proxies_of(client))
     """
     return proxies() | _reachable(client.api._proxy_configs.get_environment())
 

@@ -13,6 +13,7 @@ from helpers.images.messages import StatusResponse
 STEP = re.compile(
     r"\[ *(?:\w+/\S+ +)?(?:(?P<stage>\S+) +)?(?P<number>\d+)/(?P<of>\d+)\] (?P<instruction>.*)", re.DOTALL
 )
+CANCELED = "context canceled|operation was canceled"  # what BuildKit, and Go, say of what another step's end stopped
 OWN_MOUNT = re.compile(r"--mount=type=secret,id=docker-course-\S+ ")  # what pip_secrets adds to a RUN
 
 
@@ -55,7 +56,7 @@ class Trace:
 
     def failed(self):
         """Return the vertex that stopped the build, or None."""
-        stopped = [one for one in self.vertexes.values() if one.error and "context canceled" not in one.error]
+        stopped = [one for one in self.vertexes.values() if one.error and not re.search(CANCELED, one.error)]
         return stopped[0] if stopped else None
 
     def output(self, digest):

@@ -14,6 +14,7 @@ from helpers import state
 from helpers.errors import CourseError
 from helpers.host import mmdebstrap
 from helpers.host.apt import SYSTEM_PROGRAMS
+from helpers.host.memory import free_memory
 from helpers.progress import progress
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +66,8 @@ def memory_as_files():
     """Return whether the files that hold the guests' memory may lie in memory: with room, and where code may run."""
     if not SHARED_MEMORY.is_dir() or os.statvfs(SHARED_MEMORY).f_flag & os.ST_NOEXEC:  # as in Docker's containers
         return False
-    return shutil.disk_usage(SHARED_MEMORY).free > BUILD_MEMORY_MB * 2**20
+    enough = BUILD_MEMORY_MB * 2**20
+    return shutil.disk_usage(SHARED_MEMORY).free > enough and free_memory() > 2 * enough  # and the programs beside it
 
 
 def recipe_hash():

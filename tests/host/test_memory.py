@@ -48,14 +48,16 @@ def test_free_memory(tmp_path, own, groups, free):
 
 
 @pytest.mark.parametrize(
-    ("flag", "free", "in_memory"),
-    [(0, 10**10, True), (0, 64 << 20, False), (os.ST_NOEXEC, 10**10, False)],
-    ids=["there is room", "too small, as in a container", "no code may run there"],
-)
-def test_where_user_mode_linux_keeps_its_memory(monkeypatch, flag, free, in_memory):
+    ("flag", "free", "memory", "in_memory"),
+    [(0, 10**10, 10**10, True), (0, 64 << 20, 10**10, False), (os.ST_NOEXEC, 10**10, 10**10, False),
+     (0, 10**10, 2 * 10**9, False)],
+    ids=["there is room", "too small, as in a container", "no code may run there", "2 GB for all, as on Binder"],
+)  # fmt: skip
+def test_where_user_mode_linux_keeps_its_memory(monkeypatch, flag, free, memory, in_memory):
     """It runs code from that file; where the file lies on the disk, building takes more of that."""
     monkeypatch.setattr(disk.os, "statvfs", lambda _: types.SimpleNamespace(f_flag=flag))
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
     monkeypatch.setattr(disk, "SHARED_MEMORY", Path("/"))
+    monkeypatch.setattr(disk, "free_memory", lambda: memory)
     assert disk.memory_as_files() is in_memory
     assert (disk.build_bytes() > disk.BUILD_BYTES) is not in_memory

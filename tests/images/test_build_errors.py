@@ -184,11 +184,12 @@ def test_an_engine_without_buildkit(client):
     assert build_errors.no_buildkit(client, "anything", "x") is None
 
 
-def test_a_step_that_another_step_stopped(tmp_path):
+@pytest.mark.parametrize("stopped", ["context canceled", "dial tcp: lookup x: operation was canceled"])
+def test_a_step_that_another_step_stopped(tmp_path, stopped):
     """What BuildKit cancels because something else failed is not told as the reason."""
     trace = Trace()
     trace.vertexes = {
-        "a": Vertex("a", [], "[one 2/2] RUN sleep 9", error="context canceled"),
+        "a": Vertex("a", [], "[one 2/2] RUN sleep 9", error=stopped),
         "b": Vertex("b", [], "[two 2/2] RUN false", error="exit code: 1"),
     }
     trace.logs = {one.vertex: [one.msg] for one in (VertexLog("a", b"I sleep\n"), VertexLog("b", b"I fail\n"))}

@@ -238,8 +238,8 @@ def stop():
 
 
 def exists():
-    """Return whether there is a folder of the private engine."""
-    return (state.folder() / "engine").exists()
+    """Return whether there is a private engine, or what it left."""
+    return any((state.folder() / "engine" / name).exists() for name in ("daemon.json", "data"))
 
 
 def remove():

@@ -119,15 +119,18 @@ def _source(path, arguments):
     dockerfile, fileobj = arguments.pop("dockerfile", None) or "Dockerfile", arguments.pop("fileobj", None)
     if fileobj is not None:
         with tempfile.TemporaryDirectory(prefix="docker-course-") as folder:
-            text = fileobj.read()
+            text = fileobj if isinstance(fileobj, (str, bytes)) else fileobj.read()
             file = Path(folder, "Dockerfile")
             file.write_bytes(text.encode() if isinstance(text, str) else text)
             context = Path(folder, "context")
             context.mkdir()
             yield context, file
         return
-    tried = f"docker build {path}"
-    there = None if path is None else kind(path, tried)
+    tried = f"docker build {path or ''}".rstrip()
+    if path is None:
+        remedy = 'build(client, "apps/first", tag="course/first"): the client comes first, then the folder'
+        raise CourseError(tried, "there is neither a folder nor fileobj=", remedy)
+    there = kind(path, tried)
     if there != "folder":
         said = "that is a file" if there else "there is no such folder"
         remedy = f"give the folder that holds the Dockerfile; looked from here: {Path.cwd()}"

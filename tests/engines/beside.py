@@ -158,10 +158,11 @@ def _own_network(folder):
     """Return the network of an engine: the one that it had, or the first where no route of this computer leads."""
     file = folder / "network"
     last = ipaddress.ip_network(file.read_text()) if file.exists() else None
-    if last:
-        _remove_network(_bridge(folder), last)  # of an engine that was killed
+    _run("ip", "link", "delete", _bridge(folder), check=False)  # of an engine that was killed
     shown = subprocess.run(["ip", "-json", "-4", "route"], check=True, capture_output=True, text=True).stdout
     taken = [ipaddress.ip_network(route["dst"]) for route in json.loads(shown) if route["dst"] != "default"]
+    if last and not any(last.overlaps(other) for other in taken):
+        _remove_network(_bridge(folder), last)
     networks = [*([last] if last else []), *POSSIBLE.subnets(new_prefix=16)]
     network = next(one for one in networks if not any(one.overlaps(other) for other in taken))
     # an engine that remembers its networks deletes docker0 as it starts, also where another engine has that
@@ -191,13 +192,14 @@ def _add_network(bridge, network):
 
 
 def _remove_network(bridge, network):
-    """Delete the rules and each bridge with an address in a network, as far as they are there."""
+    """Delete an engine's rules and its bridges, with that of each network that it made, as far as they are there."""
     for table, rule in _rules(network):
         while _run("iptables", "--wait", *table, "--delete", *rule, check=False):
             pass
     shown = subprocess.run(["ip", "-json", "-4", "address"], check=True, capture_output=True, text=True).stdout
     for link in json.loads(shown):
-        if any(ipaddress.ip_address(one["local"]) in network for one in link.get("addr_info", ())):
+        inside = any(ipaddress.ip_address(one["local"]) in network for one in link.get("addr_info", ()))
+        if inside and link["ifname"].startswith("br-"):  # another engine may have taken this network meanwhile
             _run("ip", "link", "delete", link["ifname"], check=False)
     _run("ip", "link", "delete", bridge, check=False)
 

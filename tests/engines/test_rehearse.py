@@ -80,7 +80,7 @@ def test_an_engine_gets_a_network_of_its_own(tmp_path, monkeypatch):
     """
     monkeypatch.setattr(beside, "_remove_network", lambda *_: None)
     taken = ["default", "10.192.0.0/16", "10.193.7.0/24"]
-    routes = lambda *_, **__: SimpleNamespace(stdout=json.dumps([{"dst": one} for one in taken]))  # noqa: E731
+    routes = lambda *_, **__: SimpleNamespace(returncode=0, stdout=json.dumps([{"dst": one} for one in taken]))  # noqa: E731
     monkeypatch.setattr(subprocess, "run", routes)
     assert beside._own_network(tmp_path) == ipaddress.ip_network("10.194.0.0/16")
     taken.remove("10.192.0.0/16")

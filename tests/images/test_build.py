@@ -127,10 +127,10 @@ def test_a_file_in_place_of_a_folder(client, tmp_path):
         build(client, folder_of(tmp_path, Dockerfile="FROM scratch\n") / "Dockerfile", tag="course/x")
 
 
-def test_no_folder(client):
-    """Neither a folder nor a Dockerfile in memory."""
+def test_no_folder(client, tmp_path):
+    """A path where there is none."""
     with pytest.raises(CourseError, match="give the folder that holds the Dockerfile"):
-        build(client, tag="course/x")
+        build(client, tmp_path / "none", tag="course/x")
 
 
 def test_missing_dockerfile(client, tmp_path):
@@ -146,3 +146,18 @@ def test_no_such_argument(client, tmp_path, arguments):
     with pytest.raises(CourseError, match=f"there is no argument {next(iter(arguments))}"):
         build(client, folder_of(tmp_path, Dockerfile="FROM scratch\nCOPY Dockerfile /\n"), tag="course/x", **arguments)
     assert not client.images.list("course/x")
+
+
+@pytest.mark.parametrize("form", [str, str.encode, io.StringIO], ids=["text", "bytes", "file"])
+def test_a_dockerfile_without_a_folder(client, own_tag, form):
+    """As a text too, and not only as the open file that the SDK asks for."""
+    image = build_quietly(client, fileobj=form("FROM scratch\nENV A=1\n"), tag=own_tag)
+    assert image.attrs["Config"]["Env"][-1] == "A=1"
+
+
+def test_nothing_to_build(client):
+    """The client is forgotten, or the folder."""
+    for arguments in ((client,), ("apps/first",)):
+        with pytest.raises(CourseError) as caught:
+            build(*arguments, tag="course/x")
+        assert "neither a folder nor fileobj=" in str(caught.value) and "the client comes first" in str(caught.value)

@@ -76,7 +76,8 @@ def _line(given):
     others = sorted(pip.keys() - set(INDEXES))
     took = [f"certificates ({bundle})"] if given.get("docker-course-ca") and bundle else []
     took += [f"pip settings ({', '.join(hosts + others)})"] if given and pip else []
-    lines = [f"pip in a build gets this computer's {' and '.join(took)}, and no image keeps them"] if took else []
+    told = f"pip in a build gets this computer's {' and '.join(took)}; no image keeps them"
+    lines = [f"{told}. In a terminal, docker build does not: .github/SUPPORT.md says what to add"] if took else []
     without = "left out" if took else "pip in a build goes without"
     lines += [f"{without}: {', '.join(map(_left_out, left_out))}"] if left_out else []
     return "; ".join(lines)

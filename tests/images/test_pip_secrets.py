@@ -158,8 +158,9 @@ def test_one_line_says_what_a_build_got(client, own_tag, found, tmp_path, capsys
     folder_of(tmp_path, Dockerfile="FROM scratch\nRUN pip\n")
     told = (
         f"pip in a build gets this computer's certificates ({found}) and pip settings (index index.example, "
-        "index open.example, timeout), and no image keeps them; left out: index private.example (its address has a "
-        "password), index file:///srv/simple (no container has it)\n"
+        "index open.example, timeout); no image keeps them. In a terminal, docker build does not: .github/SUPPORT.md "
+        "says what to add; left out: index private.example (its address has a password), index file:///srv/simple "
+        "(no container has it)\n"
     )
     for said in (told, ""):
         with pytest.raises(docker.errors.BuildError):

@@ -158,11 +158,12 @@ def clean(options, extra):
 
 def _clean_existing():
     """Remove what the course made on an existing engine; return whether it did, and the exit status."""
-    from helpers.engine import cleaning, running
+    from helpers.engine import build_cache, cleaning, running
     from helpers.engine.unavailable import Unavailable
 
     try:
-        counts = cleaning.clean(running.connect())
+        client = running.connect()
+        counts = cleaning.clean(client)
     except Unavailable as error:
         if error.code in ("missing", "not running"):
             print(f"no running engine to clean: {error.reason}")
@@ -173,6 +174,8 @@ def _clean_existing():
     print("removed from the engine: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
     if kept:
         print(f"kept, since containers or images of yours need them: {', '.join(kept)}")
+    if records := len(build_cache.cache_records(client)):
+        print(f"kept: {records} records of the build cache, of builds you typed: docker builder prune removes them")
     return True, 0
 
 

@@ -79,8 +79,11 @@ class _Bar(tqdm):
 
     @property
     def format_dict(self):
-        counted = "{desc} |{bar:20}| {n_fmt} of {total_fmt} {unit}, {elapsed}{postfix}"
+        counted = f"{{desc}} |{{bar:20}}| {{n_fmt}} of {{total_fmt}} {self._unit()}, {{elapsed}}{{postfix}}"
         return {**super().format_dict, "bar_format": counted if self.total else "{desc}, {elapsed}{postfix}"}
+
+    def _unit(self):
+        return self.unit if self.unit == "B" or self.total == 1 else f"{self.unit}s"
 
 
 class _NotebookBar(_Bar):
@@ -103,7 +106,7 @@ class _NotebookBar(_Bar):
         amount, total = now["n"], now["total"] or 0
         if now["unit_scale"]:
             amount, total = tqdm.format_sizeof(amount), tqdm.format_sizeof(total)
-        counted = f" {amount} of {total} {now['unit']}" if now["total"] else ""
+        counted = f" {amount} of {total} {self._unit()}" if now["total"] else ""
         words = f"{now['prefix']}{counted}, {tqdm.format_interval(now['elapsed'])}"
         return f"{words}, {now['postfix']}" if now["postfix"] else words
 

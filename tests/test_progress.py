@@ -47,7 +47,7 @@ def test_in_a_terminal(terminal):
     with progress(total=4, desc="building", file=terminal) as bar:
         bar.update(1)
         bar.refresh()
-        assert shown(terminal).startswith("building") and "1 of 4 step, 00:0" in shown(terminal)
+        assert shown(terminal).startswith("building") and "1 of 4 steps, 00:0" in shown(terminal)
     assert shown(terminal) == ""
 
 

@@ -22,11 +22,16 @@ def main():
         print(f"{row['state']:<8} {row['check']:<9} {row['said']}")
         if row["next"]:
             print(f"{'':<18} next: {row['next']}")
-    usable = any(row["check"] in engine.KINDS and row["state"] == "ok" for row in rows)
+    usable = [row["check"] for row in rows if row["check"] in engine.KINDS and row["state"] == "ok"]
     mind = any(row["state"] == "problem" and row["check"] in ("proxy", "disk") for row in rows)
-    good = "an engine can be used" + ("; see to the problem above first" if mind else "")
-    print(f"\n{good}" if usable else "\nno engine can be used: take the first 'next' that suits you")
-    return 0 if usable else 1
+    if not usable:
+        print("\nno engine can be used: take the first 'next' that suits you")
+        return 1
+    source = running.address()[0]
+    passed_over = f", and not what {source} names" if usable[0] != "running" and source != "the default socket" else ""
+    first = "; see to the problem above first" if mind else ""
+    print(f"\nan engine can be used: {usable[0]}{passed_over}{first}")
+    return 0
 
 
 def examine():

@@ -12,7 +12,7 @@ import requests
 from helpers import state
 from helpers.engine import build_cache
 from helpers.engine.gone import GONE
-from helpers.errors import CourseError, engine_gone
+from helpers.errors import CourseError, engine_gone, explain
 from helpers.host.network import proxies_of
 from helpers.images import build_report, buildkit, pip_secrets
 from helpers.images.build_errors import build_error, no_buildkit
@@ -20,7 +20,7 @@ from helpers.images.dockerfile import stage_rows
 from helpers.images.readable import content, kind
 from helpers.images.trace import Trace
 
-_steps = {}  # rows of the last build of an image, by its id
+_traces = {}  # of the last build of an image, by its id: its steps, and what the build checks found
 
 
 def build(
@@ -32,6 +32,8 @@ def build(
 ) -> docker.models.images.Image:
     """
     Build an image with BuildKit, print one line with the steps folded below it, and return docker-py's ``Image``.
+
+    What the engine's build checks warn of (Docker 27 and newer) is counted in that line, and folded with the steps.
 
     The arguments are those of ``client.images.build``: ``dockerfile=``, ``target=``, ``buildargs=``, ``nocache=``,
     ``platform=``, ``labels=``, ``pull=``, ``network_mode=``; ``fileobj=`` is a Dockerfile without a folder. ``secrets``
@@ -53,7 +55,7 @@ def build(
     began = time.monotonic()
     with build_report.bar_of(f"building {tag}") as bar:
         image = build_quietly(client, path, tag, secrets, partial(build_report.follow, bar), **sdk_arguments)
-    build_report.show(tag or image.short_id, build_steps(image), time.monotonic() - began)
+    build_report.show(tag or image.short_id, *_traces[image.id], time.monotonic() - began)
     return image
 
 
@@ -69,6 +71,9 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             raise unable or build_error(error, trace, client, file, tried) from None
         except GONE as error:
             raise engine_gone(error, tried) from None
+        except KeyboardInterrupt as error:
+            remedy = "build again when you like: the steps that were done come from the cache"
+            raise explain(error, tried, "stopped from here, and on the engine, too", remedy) from None
         finally:
             with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException, CourseError):
                 build_cache.remember(client, trace.made())
@@ -77,7 +82,8 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             raise no_buildkit(client, early, tried) or build_error(early, trace, client, file, tried)
         image = client.images.get(trace.image_id)
         remember([image.id])
-        _steps[image.id] = trace.steps(stage_rows(file.read_text(encoding="utf-8", errors="replace")))
+        steps = trace.steps(stage_rows(file.read_text(encoding="utf-8", errors="replace")))
+        _traces[image.id] = steps, trace.findings()
     return image
 
 
@@ -100,11 +106,11 @@ def build_steps(image: docker.models.images.Image) -> list[dict]:
 
         plot_timeline(build_steps(image), title="Two stages side by side")
     """
-    found = _steps.get(getattr(image, "id", None))
+    found = _traces.get(getattr(image, "id", None))
     if found is None:
         said = "this notebook has not built it since it was started"
         raise CourseError(f"the steps of {image!r}", said, "image = build(client, …), then build_steps(image)")
-    return found
+    return found[0]
 
 
 def remember(image_ids):

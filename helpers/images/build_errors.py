@@ -8,7 +8,7 @@ import docker
 from helpers import engine
 from helpers.errors import explain
 from helpers.host.network import silent_proxies, unreachable_proxy
-from helpers.images.dockerfile import MADE_OF, instructions, lines_of, stage_rows
+from helpers.images.dockerfile import HEREDOC, MADE_OF, instructions, lines_of, stage_rows
 from helpers.images.trace import STEP, step_name
 
 LITTLE_DISK_BYTES = 3e8  # what fails on a disk with less failed for want of room
@@ -19,6 +19,7 @@ NO_NETWORK = (
 )
 NO_TRUST = "CERTIFICATE_VERIFY_FAILED|certificate verif|SSLError"
 STEP_ADVICE = {  # what a failing step printed → what to do next
+    r"/run/secrets/\S+.*no such file": "pass the secret: build(…, secrets={'name': b'…'}), by the name after id=",
     "externally-managed-environment": "make a virtual environment in the Dockerfile (python3 -m venv venv, then "
     "venv/bin/pip install …), or begin with a Python image, such as python:3.13-slim-trixie",
     "/bin/(ba)?sh.*no such file": "this base has no shell for RUN: do that step in an earlier stage, then COPY",
@@ -38,10 +39,7 @@ BUILD_ADVICE = {  # what the engine says → what to do next
     "must be lower ?case|invalid reference format|invalid tag": "write the image's name in lower case, without spaces",
     "no build stage|cannot be empty|no instructions": "begin the Dockerfile with FROM",
     "unterminated heredoc": "end the heredoc by its word, such as EOF, on a line of its own",
-    "unknown instruction": (
-        "begin each line with an instruction, such as RUN. BuildKit before Docker 23 takes the lines of a heredoc "
-        "(<<EOF) for instructions: write RUN printf … there"
-    ),
+    "unknown instruction": "begin each line with an instruction, such as RUN",
     "unknown flag.*link": "leave --link out: it needs BuildKit of Docker 23 or newer",
     "unknown flag|value on flag|unexpected key": f"fix that flag: {REFERENCE} lists them",
     "parse error|requires at least|requires exactly|must have|invalid (containerport|chmod|signal)|unsupported mount": (
@@ -87,7 +85,8 @@ def build_error(error, trace, client, file, tried, text=None):
     tail = [*output, words, *_pointer(file.name, text, failed, words)]
     log = [line for digest in trace.logs for line in trace.output(digest).splitlines(keepends=True)]
     stopped = docker.errors.BuildError(f"{where}: {words}", log)
-    advice = _advice_on_text(text, words) or _advice(words, "\n".join(output), is_step, client)
+    advice = _advice_on_text(text, words) or _advice_on_copy(step, words, tried)
+    advice = advice or _advice(words, "\n".join(output), is_step, client)
     return explain(stopped, f"{tried} stopped {where}", "\n".join(tail), advice)
 
 
@@ -196,11 +195,27 @@ def _advice_on_text(text, said):
     """Return advice that follows from the Dockerfile itself: its encoding, a stage that it does not have; or None."""
     if "\0" in text:
         return "save the Dockerfile as UTF-8: this is another encoding, or no text"
+    if re.search("unknown instruction", said) and HEREDOC.search(text):
+        return (
+            "begin each line with an instruction, such as RUN. BuildKit before Docker 23 takes the lines of a heredoc "
+            "(<<EOF) for instructions: write RUN printf … there"
+        )
     rows = stage_rows(text)
     names = [row["stage"] for row in rows]
     for name in (name for row in rows for name in row["copies_from"] if name not in names):
         if re.search(rf"/{re.escape(name)}/manifests/|metadata for \S*/{re.escape(name)}\b", said):
             return f"--from={name} names no stage, so it was looked for in a registry; stages here: {', '.join(names)}"
+    return None
+
+
+def _advice_on_copy(step, said, tried):
+    """Return advice on a COPY from where this build has nothing to copy from; or None."""
+    if "failed to compute cache key" not in said or "--from=" in step:
+        return None
+    if tried.endswith(" -"):
+        return "fileobj= is a Dockerfile without a folder, so COPY has no files: write it into a folder, and give that"
+    if re.search(r"(^| |/)\.\./", step):
+        return "COPY cannot leave the build's folder: build the folder above it, with dockerfile='folder/Dockerfile'"
     return None
 
 

@@ -28,20 +28,29 @@ def follow(bar, trace):
     bar.update(0)
 
 
-def show(tag, rows, seconds):
-    """Print the line of a build; in a notebook, its steps are folded below it."""
+def show(tag, rows, findings, seconds):
+    """Print the line of a build; in a notebook, its steps and what the build checks found are folded below it."""
     stages = len({row["stage"] for row in rows})
     cached = sum(row["cached"] for row in rows)
     line = f"{tag}: {_count(len(rows), 'step')} in {_count(stages, 'stage')}, {cached} from the cache, {seconds:.1f} s"
+    line += f", {_count(len(findings), 'warning')}" if findings else ""
+    warnings = [f"line {row['line']}: {row['says']} ({row['rule']})" for row in findings]
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if not getattr(shell, "kernel", None):
-        print(line)
+        print(line, *warnings, sep="\n  ")
         return
     from IPython.display import display
 
-    steps = "".join(f"{html.escape(step_words(row))}\n" for row in rows)
-    folded = f"<details><summary>{html.escape(line)}</summary><pre>{steps}</pre></details>"
+    steps = "".join(f"{_how_long(row):>7}  {html.escape(step_words(row))}\n" for row in rows)
+    warned = "".join(f"warning  {html.escape(words)}\n" for words in warnings)
+    folded = f"<details><summary>{html.escape(line)}</summary><pre>{steps}{warned}</pre></details>"
     display({"text/plain": line, "text/html": folded}, raw=True)
+
+
+def _how_long(row):
+    if row["cached"] or row["end_seconds"] is None:
+        return "cached" if row["cached"] else ""
+    return f"{row['end_seconds'] - row['start_seconds']:.1f} s"
 
 
 def step_words(row):

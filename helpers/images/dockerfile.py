@@ -97,7 +97,7 @@ def stages(path: str | Path, dockerfile: str = "Dockerfile", target: str | None 
         steps: its instructions that are steps of a build, as written; the FROM of an image is the first.
 
     Raises:
-        CourseError: there is no such file, it may not be read, or there is no such target.
+        CourseError: there is no such file, it may not be read, it has no FROM, or there is no such target.
 
     Example::
 
@@ -107,7 +107,10 @@ def stages(path: str | Path, dockerfile: str = "Dockerfile", target: str | None 
     if kind(file, "reading a Dockerfile") != "file":
         remedy = f"give a folder and the name of a Dockerfile in it; looked from here: {Path.cwd()}"
         raise CourseError(f"reading {file}", "there is no such file", remedy)
-    return stage_rows(content(file, "reading a Dockerfile").decode(errors="replace"), target)
+    rows = stage_rows(content(file, "reading a Dockerfile").decode(errors="replace"), target)
+    if not rows:
+        raise CourseError(f"reading {file}", "it has no stage", "a stage begins with FROM: FROM debian:trixie-slim")
+    return rows
 
 
 def stage_rows(text, target=None):

@@ -4,6 +4,7 @@ import re
 
 import docker
 
+from helpers.errors import CourseError
 from helpers.images.saved_layers import compressed_size, require_image, saved_layers
 
 
@@ -95,12 +96,15 @@ def compare(images: dict[str, docker.models.images.Image], compressed: bool = Fa
     SDK calls: ``image.save``, once for an image; ``image.attrs``, ``client.api.images``.
 
     Raises:
-        CourseError: the engine has not all layers of an image.
+        CourseError: the engine has not all layers of an image, or the images were given without names.
 
     Example::
 
         rows = compare({"single stage": single, "two stages": multi})
     """
+    if not isinstance(images, dict):
+        remedy = 'compare({"single stage": single, "two stages": multi}): the names are those of the rows'
+        raise CourseError("comparing images", f"they were given as {type(images).__name__}, without names", remedy)
     rows = []
     for name, image in images.items():
         packed = {"compressed_bytes": compressed_size(image)} if compressed else {}  # first: it counts files as well

@@ -56,7 +56,7 @@ def lint(client: docker.DockerClient, path: str | Path, dockerfile: str = "Docke
             raise build_error(error, trace, client, file, tried) from None
     except GONE as error:
         raise engine_gone(error, tried) from None
-    return sorted((_row(warning) for warning in trace.warnings), key=lambda row: row["line"])
+    return trace.findings()
 
 
 def _check(client, folder, file, trace):
@@ -91,10 +91,3 @@ def _asked(text):
     """Return the Dockerfile's own choice of checks, and that the build ends where one finds something."""
     own = [part.strip() for part in directives(text).get("check", "").split(";")]
     return ";".join([*(part for part in own if part and not part.startswith("error")), "error=true"])
-
-
-def _row(warning):
-    rule, _, says = warning.short.decode(errors="replace").partition(": ")
-    lines = [one.start.line for one in warning.ranges if one.start]
-    says = says.rpartition(" (line ")[0] or says
-    return {"line": lines[0] if lines else 0, "rule": rule, "says": says, "url": warning.url}

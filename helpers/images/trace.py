@@ -48,6 +48,10 @@ class Trace:
                 self.logs.setdefault(log.vertex, []).append(log.msg)
             self.warnings += status.warnings
 
+    def findings(self):
+        """Return what the engine's build checks have found: the rows of ``lint``, by line."""
+        return sorted((_finding(warning) for warning in self.warnings), key=lambda row: row["line"])
+
     def made(self):
         """Return ``(name, began, ended)`` of what has begun, by the engine's clock; inf where it never ended."""
         ran = [one for one in self.vertexes.values() if one.started]  # a download is recorded, cached or not
@@ -113,6 +117,13 @@ def step_name(vertex, stages):
         return " ".join(vertex.name.split())
     stage = f"{found['stage']} " if found["stage"] and len(stages) > 1 else ""
     return " ".join(f"[{stage}{found['number']}/{found['of']}] {found['instruction']}".split())
+
+
+def _finding(warning):
+    rule, _, says = warning.short.decode(errors="replace").partition(": ")
+    lines = [one.start.line for one in warning.ranges if one.start]
+    says = says.rpartition(" (line ")[0] or says
+    return {"line": lines[0] if lines else 0, "rule": rule, "says": says, "url": warning.url}
 
 
 def _seconds(timestamp):

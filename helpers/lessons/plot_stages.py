@@ -27,8 +27,8 @@ def plot_stages(rows: list[dict], title: str = "", note: str = "") -> Axes:
     names = [row["stage"] for row in rows]
     sources = {row["stage"]: _sources(row, names[:number]) for number, row in enumerate(rows)}
     places = _places(sources)
-    wide, high = (max(place[axis] for place in places.values()) + 1 for axis in (0, 1))
-    figure, ax = plt.subplots(figsize=(max(5, 2.6 * wide), 1.1 + 0.9 * high), layout="constrained")
+    wide, highest = (max(place[axis] for place in places.values()) for axis in (0, 1))
+    figure, ax = plt.subplots(figsize=(max(5, 2.2 * (wide + 1)), 2 + 1.8 * highest), layout="constrained")
     needed = {STAGE + row["stage"] for row in rows if row["needed"]}
     needed |= {one for row in rows if row["needed"] for one in sources[row["stage"]]}
     boxes = {name: _box(ax, name, place, name in needed) for name, place in places.items()}
@@ -36,8 +36,8 @@ def plot_stages(rows: list[dict], title: str = "", note: str = "") -> Axes:
         for source in sources[row["stage"]]:
             copies = source.partition(" ")[2] != row["begins_from"]
             _draw_arrow(ax, boxes[source], boxes[STAGE + row["stage"]], row["needed"], copies)
-    ax.set_xlim(-0.6, wide - 0.4)
-    ax.set_ylim(high - 0.4, -0.6)
+    ax.set_xlim(-0.5, wide + 0.5)
+    ax.set_ylim(highest + 0.6, -highest - 0.6)
     ax.axis("off")
     grey = [name for name in names if STAGE + name not in needed]
     words = f"Graph of build stages. {title}. Stages: {', '.join(names)}. Not needed: {', '.join(grey) or 'none'}."
@@ -52,15 +52,12 @@ def _sources(row, above):
 
 
 def _places(sources):
-    """Return ``(column, line)`` for each box: a stage stands to the right of all that it takes from."""
+    """Return ``(column, height)`` of each box, around zero: a stage stands to the right of all that it takes from."""
     columns = {one: 0 for taken in sources.values() for one in taken if one.startswith(IMAGE)}
     for stage, taken in sources.items():
         columns[STAGE + stage] = 1 + max((columns[one] for one in taken), default=0)
-    used, places = {}, {}
-    for name, column in columns.items():
-        places[name] = (column, used.get(column, 0))
-        used[column] = used.get(column, 0) + 1
-    return places
+    beside = {column: [name for name in columns if columns[name] == column] for column in columns.values()}
+    return {name: (n, beside[n].index(name) - (len(beside[n]) - 1) / 2) for name, n in columns.items()}
 
 
 def _box(ax, name, place, needed):
@@ -69,8 +66,8 @@ def _box(ax, name, place, needed):
     colour = (COLOURS[0] if is_stage else "#444444") if needed else "#aaaaaa"
     face = "white" if is_stage else "#f0f0f0"
     look = {**BOX, "edgecolor": colour, "facecolor": face, "linestyle": "-" if needed else ":"}
-    text = "\n".join(textwrap.wrap(name, 22, break_on_hyphens=True))
-    return ax.text(*place, text, ha="center", va="center", fontsize="small", color=colour, bbox=look, zorder=3)
+    text = "\n".join(textwrap.wrap(name, 18, break_on_hyphens=True))
+    return ax.text(*place, text, ha="center", va="center", color=colour, bbox=look, zorder=3)
 
 
 def _draw_arrow(ax, source, target, needed, copies):

@@ -7,6 +7,8 @@ import textwrap
 import apart
 import pytest
 
+from helpers.engine import doctor
+
 pytestmark = apart.needs_root
 
 EXAMINE = "sys.exit(doctor.main())"
@@ -127,6 +129,15 @@ def test_docker_host_points_nowhere(address, word):
     assert state == "problem" and said.startswith(word) and "DOCKER_HOST" in said
     assert "unset DOCKER_HOST" in remedy
     assert done.returncode == 1
+    assert "no engine can be used" in done.stdout
+
+
+def test_what_is_used_in_place_of_an_address(monkeypatch, capsys):
+    """The last line says which engine it is, and that it is not the one that was named."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    monkeypatch.setattr(doctor, "examine", lambda: [{"check": "vm", "state": "ok", "said": "there", "next": ""}])
+    assert doctor.main() == 0
+    assert capsys.readouterr().out.endswith("\nan engine can be used: vm, and not what DOCKER_HOST names\n")
 
 
 def context(folder, name, host=None):

@@ -4,6 +4,7 @@ import io
 import re
 import secrets
 from pathlib import Path
+from types import SimpleNamespace
 
 import docker
 import pytest
@@ -12,6 +13,8 @@ from samples import file_in, folder_of
 from helpers import build, build_steps
 from helpers.errors import CourseError
 from helpers.images.build import build_quietly
+from helpers.images.build_report import show
+from helpers.images.lint import FIRST_API
 
 LINE = r": (\d+) steps? in (\d+) stages?, (\d+) from the cache, \d+\.\d s\n"
 
@@ -36,6 +39,32 @@ def test_prints_one_line(client, base, own_tag, tmp_path, capsys):
     again = build(client, tmp_path, tag=own_tag)
     assert re.fullmatch(own_tag + LINE, capsys.readouterr().out).groups() == ("3", "2", "3")
     assert image.id == again.id
+
+
+def test_what_is_folded(capsys, monkeypatch):
+    """In a notebook: how long each step took, or that the cache had it; then what the build checks warn of."""
+    shown = []
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=True))
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    times = {"start_seconds": 1.0, "end_seconds": 13.25}
+    rows = [
+        {"step": "[1/2] FROM a", "stage": "stage-0", "cached": True, **times},
+        {"step": "[2/2] RUN b  &&\n c", "stage": "stage-0", "cached": False, **times},
+    ]
+    show("course/x", rows, [{"line": 2, "rule": "Rule", "says": "not <so>", "url": "https://x"}], 13.0)
+    line = "course/x: 2 steps in 1 stage, 1 from the cache, 13.0 s, 1 warning"
+    steps = " cached  [1/2] FROM a\n 12.2 s  [2/2] RUN b &amp;&amp; c\nwarning  line 2: not &lt;so&gt; (Rule)\n"
+    html = f"<details><summary>{line}</summary><pre>{steps}</pre></details>"
+    assert shown == [{"text/plain": line, "text/html": html}] and capsys.readouterr().out == ""
+
+
+def test_warnings_of_the_build_checks(client, base, own_tag, capsys):
+    """Counted in the line and told below it, where the engine has such checks: since Docker 27."""
+    from_text(client, "FROM debian:trixie-slim\nCMD echo hello\n", own_tag)
+    line, *below = capsys.readouterr().out.splitlines()
+    has_checks = docker.utils.version_gte(client.version()["ApiVersion"], FIRST_API)
+    assert line.endswith(", 1 warning") is has_checks
+    assert [one.partition(":")[0] for one in below] == ["  line 2"] * has_checks
 
 
 def test_without_a_name(client, base, capsys):

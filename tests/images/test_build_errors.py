@@ -24,7 +24,7 @@ BAD = {  # what is wrong: the Dockerfile, the line that is marked (0: none), the
     "flag without a value": (f"{BASE}\nCOPY --from build /a /a\n", 2, "issing a value on flag", "fix that flag"),
     "no destination": (f"{BASE}\nCOPY a\n", 2, "requires at least two arguments", "fix that line"),
     "missing file": (f"{BASE}\nCOPY missing /\n", 2, '"/missing"', r"COPY takes files from.*\.dockerignore"),
-    "above the folder": (f"{BASE}\nCOPY ../secret /\n", 2, '"/secret"', "COPY takes files from the build's folder"),
+    "above the folder": (f"{BASE}\nCOPY ../secret /\n", 2, '"/secret"', "COPY cannot leave the build's folder"),
     "failing RUN": (f"{BASE}\nRUN echo why >&2; exit 3\n", 2, "(?s)why.*exit code: 3", "read its own words"),
     "the second of two": (f"{BASE}\nRUN true\nUSER no-one\nRUN true\n", 4, "unable to find user no-one", "RUN useradd"),
     "no such program": (f"{BASE}\nRUN python install\n", 2, "python: not found", "does not have that program"),
@@ -45,6 +45,12 @@ BAD = {  # what is wrong: the Dockerfile, the line that is marked (0: none), the
         2,
         "secret key.*not found",
         "build.*secrets=.*by the name after id=",
+    ),
+    "secret not given, nor required": (
+        f"{BASE}\nRUN --mount=type=secret,id=key cat /run/secrets/key\n",
+        2,
+        "/run/secrets/key.*No such file",
+        "pass the secret: build.*secrets=",
     ),
     "kind of mount": (f"{BASE}\nRUN --mount=type=bnd,target=/x true\n", 2, "unsupported mount type", "fix that line"),
     "port": (f"{BASE}\nEXPOSE eighty\n", 2, "nvalid containerPort: eighty", "fix that line"),
@@ -207,6 +213,15 @@ def test_without_a_folder(client, base):
         build(client, fileobj=io.BytesIO(f"{BASE}\nRUN exit 7\n".encode()), tag="course/test-stopped")
     assert "docker build -t course/test-stopped - stopped at [2/2] RUN exit 7" in notes(caught.value)
     assert "Dockerfile:2" in notes(caught.value)
+    with pytest.raises(docker.errors.BuildError) as caught:
+        build(client, fileobj=f"{BASE}\nCOPY app.py /\n", tag="course/test-stopped")
+    assert "next:   fileobj= is a Dockerfile without a folder" in notes(caught.value)
+
+
+def test_an_unknown_instruction(client, base, tmp_path):
+    """Heredocs are named only where there is one."""
+    assert "heredoc" not in stopped(client, tmp_path, f"{BASE}\nRNU true\n")
+    assert "heredoc" in stopped(client, tmp_path, f"{BASE}\nRNU cat <<EOF\nEOF\n")
 
 
 def test_a_text_that_is_empty(client, tmp_path):

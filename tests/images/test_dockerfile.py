@@ -113,3 +113,6 @@ def test_a_target_that_is_not_there(tmp_path):
         stages(tmp_path, target="three")
     with pytest.raises(CourseError, match="looked from here"):
         stages(tmp_path, dockerfile="Dockerfile.other")
+    folder_of(tmp_path, Dockerfile="# FROM a\n")
+    with pytest.raises(CourseError, match="a stage begins with FROM"):
+        stages(tmp_path)

@@ -74,6 +74,8 @@ def test_compare(tiny):
         "name": "tiny", "bytes": 1234, "layers": 2, "user": "7"
     }  # fmt: skip
     assert 100 < row["compressed_bytes"] < 10_000
+    with pytest.raises(CourseError, match=r"without names\n.*compare\(\{"):
+        compare([tiny])
 
 
 @pytest.mark.parametrize(

@@ -287,10 +287,12 @@ def test_plot_stages():
     text = "FROM debian AS a\nFROM a AS test\nFROM scratch\nCOPY --from=a /x /\nCOPY --from=busybox /y /\n"
     ax = plot_stages(stage_rows(text), title="Three stages")
     places, grey = boxes(ax)
-    assert dict(places) == {"debian": (0, 0), "busybox": (0, 1), "a": (1, 0), "test": (2, 0), "stage-2": (2, 1)}
+    assert dict(places) == {
+        "debian": (0, -0.5), "busybox": (0, 0.5), "a": (1, 0), "test": (2, -0.5), "stage-2": (2, 0.5)
+    }  # fmt: skip
     assert grey == {"test"}
     assert arrows(ax) == [
-        ((0, 0), (1, 0), "-"), ((0, 1), (2, 1), "--"), ((1, 0), (2, 0), "-"), ((1, 0), (2, 1), "--")
+        ((0, -0.5), (1, 0), "-"), ((0, 0.5), (2, 0.5), "--"), ((1, 0), (2, -0.5), "-"), ((1, 0), (2, 0.5), "--")
     ]  # fmt: skip
 
 

@@ -174,7 +174,8 @@ def _clean_existing():
     print("removed from the engine: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
     if kept:
         print(f"kept, since containers or images of yours need them: {', '.join(kept)}")
-    if records := len(build_cache.cache_records(client)):
+    records = len(build_cache.cache_records(client))
+    if records:
         print(f"kept: {records} records of the build cache, of builds you typed: docker builder prune removes them")
     return True, 0
 

@@ -118,7 +118,7 @@ def prospect():
     """Return what ``connect`` will do, in words."""
     why = disk.problem()
     if why:
-        return f"build a virtual machine, a quarter of an hour ({why}); python3 -m helpers machine does it beforehand"
+        return f"build a virtual machine, 15 to 30 minutes ({why}); python3 -m helpers machine does it beforehand"
     return "resume the course's virtual machine"
 
 

@@ -19,6 +19,7 @@ from helpers.images.build_errors import build_error, no_buildkit
 from helpers.images.dockerfile import stage_rows
 from helpers.images.readable import content, kind
 from helpers.images.trace import Trace
+from helpers.progress import aside
 
 _traces = {}  # of the last build of an image, by its id: its steps, and what the build checks found
 
@@ -75,8 +76,7 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             remedy = "build again when you like: the steps that were done come from the cache"
             raise explain(error, tried, "stopped from here, and on the engine, too", remedy) from None
         finally:
-            with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException, CourseError):
-                build_cache.remember(client, trace.made())
+            _remember_cache(client, trace)
         if trace.image_id is None:
             early = docker.errors.BuildError("the engine's answer ended before it named an image", [])
             raise no_buildkit(client, early, tried) or build_error(early, trace, client, file, tried)
@@ -117,6 +117,15 @@ def remember(image_ids):
     """Keep the ids of images that our builds made: when a later build takes its name, an image has none."""
     with (state.folder() / "built-images").open("a") as file:
         file.writelines(f"{image_id}\n" for image_id in image_ids)
+
+
+def _remember_cache(client, trace):
+    """Keep which records of the cache a build made, so that clean removes them; where nobody tells, say so."""
+    with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException):
+        try:
+            build_cache.remember(client, trace.made())
+        except CourseError as error:
+            aside(f"what this build left in the cache is not known, so clean leaves it there: {error.said}")
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ def make_plain(why):
 def make_disk(why):
     """Have the machine's engine make the images of all notebooks, as an ordinary program; keep them on its disk."""
     engine.reset_modes()
-    print(f"building the notebooks' images on the virtual machine ({why}): a quarter of an hour, once", flush=True)
+    print(f"building the notebooks' images on the virtual machine ({why}): 15 to 30 minutes, once", flush=True)
     if lacking := disk.problem("plain"):
         make_plain(lacking)
     with _bench("disk") as work:

@@ -11,6 +11,7 @@ import pytest
 from samples import file_in, folder_of
 
 from helpers import build, build_steps
+from helpers.engine import build_cache
 from helpers.errors import CourseError
 from helpers.images.build import build_quietly
 from helpers.images.build_report import show
@@ -65,6 +66,17 @@ def test_warnings_of_the_build_checks(client, base, own_tag, capsys):
     has_checks = docker.utils.version_gte(client.version()["ApiVersion"], FIRST_API)
     assert line.endswith(", 1 warning") is has_checks
     assert [one.partition(":")[0] for one in below] == ["  line 2"] * has_checks
+
+
+def test_an_engine_that_does_not_tell_its_cache(client, base, own_tag, capsys, monkeypatch):
+    """The image is there; that clean will leave what the build cached is said."""
+
+    def busy(*_):
+        raise CourseError("reading BuildKit's cache", "busy", "wait")
+
+    monkeypatch.setattr(build_cache, "remember", busy)
+    assert from_text(client, "FROM debian:trixie-slim\nENV A=1\n", own_tag).tags == [f"{own_tag}:latest"]
+    assert "so clean leaves it there: busy" in capsys.readouterr().out
 
 
 def test_without_a_name(client, base, capsys):

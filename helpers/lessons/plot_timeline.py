@@ -7,6 +7,7 @@ from helpers.lessons.plots import finish_figure, label_x_axis, segment_style
 from helpers.lessons.table import checked_rows
 
 LONGEST_NAME = 52  # characters of a lane's name
+NARROWEST = 120  # how often the narrowest bar fits into the axis: its colour is seen, and it is no tick
 
 
 def plot_timeline(rows: list[dict], title: str = "", note: str = "") -> Axes:
@@ -24,11 +25,13 @@ def plot_timeline(rows: list[dict], title: str = "", note: str = "") -> Axes:
     checked_rows(rows, "name", "state", "start_seconds", "end_seconds")
     lanes = list(dict.fromkeys(row["name"] for row in rows))
     states = list(dict.fromkeys(row["state"] for row in rows if row["state"]))
+    least = max(row["end_seconds"] for row in rows) / NARROWEST
     figure, ax = plt.subplots(figsize=(8, 1.6 + 0.45 * len(lanes)), layout="constrained")
     for n, state in enumerate(states):
         spans = [row for row in rows if row["state"] == state]
         ax.barh(
-            [lanes.index(row["name"]) for row in spans], [row["end_seconds"] - row["start_seconds"] for row in spans],
+            [lanes.index(row["name"]) for row in spans],
+            [max(row["end_seconds"] - row["start_seconds"], least) for row in spans],
             left=[row["start_seconds"] for row in spans], height=0.55, label=state, **segment_style(n),
         )  # fmt: skip
     ticks = [row for row in rows if not row["state"]]

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from nbval.plugin import get_sanitize_patterns
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -175,7 +176,7 @@ def test_apps_and_helpers_by_public_names(path):
 
 
 def test_each_line_of_the_sanitiser_matches_something():
-    """A pattern that matches nothing hides something one day."""
+    """A pattern that matches nothing hides something one day; and nbval reads each (it wants a text after replace:)."""
     parser = configparser.RawConfigParser()
     parser.read(ROOT / "tests" / "sanitize.cfg")
     compared = "\n".join(
@@ -183,6 +184,7 @@ def test_each_line_of_the_sanitiser_matches_something():
     )
     for section in parser.sections():
         assert re.search(parser[section]["regex"], compared), section
+    assert len(get_sanitize_patterns((ROOT / "tests" / "sanitize.cfg").read_text())) == len(parser.sections())
 
 
 def test_the_conda_environment_has_the_same_packages():

@@ -37,6 +37,7 @@ def _patch_nbval():
     def setup_with_name(self):
         # JupyterLab tells a kernel its notebook in this variable; "test-" keeps a learner's own objects out of reach
         os.environ["JPY_SESSION_NAME"] = f"test-{self.path.name}"
+        _remove_leftovers()
         setup(self)
 
     compare = IPyNbCell.compare_outputs
@@ -59,3 +60,11 @@ def _share_one_engine(config):
         from helpers import engine
 
         engine.find()
+
+
+def _remove_leftovers():
+    """Remove what an earlier test of this notebook left, whose kernel was killed: its ``cleanup`` counts objects."""
+    from helpers import engine, state
+    from helpers.engine import cleaning
+
+    cleaning.remove_objects(engine.find()[0], f"{state.NOTEBOOK_LABEL}={state.notebook()}")

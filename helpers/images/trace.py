@@ -54,7 +54,7 @@ class Trace:
 
     def made(self):
         """Return ``(name, began, ended)`` of what has begun, by the engine's clock; inf where it never ended."""
-        ran = [one for one in self.vertexes.values() if one.started]  # a download is recorded, cached or not
+        ran = [one for one in self._own() if one.started]  # a download is recorded, cached or not
         ends = [_seconds(one.completed) if one.completed else math.inf for one in ran]
         return [(one.name, _seconds(one.started), end) for one, end in zip(ran, ends, strict=True)]
 
@@ -74,7 +74,8 @@ class Trace:
     def steps(self, stages):
         """Return the rows of ``build_steps``, in the Dockerfile's order; ``stages`` are those of ``stage_rows``."""
         began = self.began()
-        rows = [self._row(vertex, began) for vertex in self.vertexes.values() if STEP.match(vertex.name)]
+        own = self._own(_short_name(stage["begins_from"]) for stage in stages)
+        rows = [self._row(vertex, began) for vertex in own if STEP.match(vertex.name)]
         order = {row["stage"]: number for number, row in enumerate(stages)}
         for row in rows:
             row["stage"] = row["stage"] or next(iter(order), "stage-0")  # the only stage is not named in its steps
@@ -90,6 +91,13 @@ class Trace:
         for row in rows:
             row["inputs"] = [names[digest] for digest in row["inputs"] if digest in names]
         return sorted(rows, key=lambda row: (order.get(row["stage"], len(order)), row["number"]))
+
+    def _own(self, bases=()):
+        """Return the vertexes without the FROM of a build beside this one: engines tell it where layers are shared."""
+        needed, bases = {digest for one in self.vertexes.values() for digest in one.inputs}, set(bases)
+        froms = {one.digest: _base(one) for one in self.vertexes.values() if _base(one)}
+        ours = {digest for digest, base in froms.items() if digest in needed or base in bases}
+        return [one for one in self.vertexes.values() if not ours or one.digest in ours or one.digest not in froms]
 
     def _row(self, vertex, began):
         found = STEP.match(vertex.name)
@@ -173,13 +181,23 @@ def _is_step(row, text):
 
 def _give_to_first_stage(row, rows, stages):
     """Give a FROM, which BuildKit runs once for all stages that begin so, to the first of these."""
-    image = row["instruction"].removeprefix("FROM ").partition("@")[0]
-    image = image.removeprefix("docker.io/").removeprefix("library/")
-    users = {step["stage"] for step in rows}
+    image, users = _short_name(row["instruction"].removeprefix("FROM ")), {step["stage"] for step in rows}
     for stage in stages:
-        known = stage["begins_from"].partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
-        if image in (known, f"{known}:latest") and stage["stage"] in users:
+        if image == _short_name(stage["begins_from"]) and stage["stage"] in users:
             others = [one for one in rows if one["stage"] == stage["stage"] and one is not row]
             total = others[0]["of"] if others else 1  # a build beside this one may have named the FROM that they share
             row |= {"stage": stage["stage"], "of": total, "instruction": f"FROM {stage['begins_from']}"}
             return
+
+
+def _base(vertex):
+    """Return the image that a vertex brings as a FROM, or None."""
+    step = STEP.match(vertex.name)
+    is_from = step and step["instruction"].startswith("FROM ")
+    return _short_name(step["instruction"].removeprefix("FROM ")) if is_from else None
+
+
+def _short_name(image):
+    """Return an image's name as one writes it: BuildKit names its registry, its tag and its digest, too."""
+    name = image.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
+    return name.removesuffix(":latest")

@@ -71,6 +71,20 @@ def test_rows():
     assert rows[4]["inputs"] == [rows[3]["step"], rows[2]["step"]]
 
 
+@pytest.mark.parametrize("others", ["[1/1]", "[1/3]", "[build 1/3]"])
+def test_the_base_of_a_build_beside_this_one(others):
+    """Engine 26.1 tells it where layers are shared: it is no step of ours, and its record of the cache is not ours."""
+    names = {"a": "[1/2] FROM docker.io/mine/base:1", "b": "[2/2] RUN true", "c": f"{others} FROM {BASE}"}
+    ours = [ran(one, name, 1, 2, *("a" if one == "b" else "")) for one, name in names.items()]
+    trace = told(*ours)
+    assert [row["instruction"] for row in trace.steps(stage_rows("FROM mine/base:1\nRUN true\n"))] == [
+        "FROM mine/base:1", "RUN true"
+    ]  # fmt: skip
+    assert [name for name, _, _ in trace.made()] == [names["a"], names["b"]]
+    [row] = told(ours[2]).steps(stage_rows("FROM $BASE\n"))  # whose value stands in the build's arguments
+    assert row["instruction"] == f"FROM {BASE}"
+
+
 def test_a_base_that_was_fetched():
     """A download makes it a step that ran; that BuildKit looked for its name does not."""
     base = ran("b", f"[1/1] FROM {BASE}", 1, 2)
@@ -191,7 +205,7 @@ def test_the_line_in_a_notebook(monkeypatch):
     monkeypatch.setattr("IPython.get_ipython", lambda: type("Shell", (), {"kernel": 1})())
     monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
     rows = told(ran("a", "[1/1] RUN cat <<EOF\n> /f", 1, 2)).steps(stage_rows("FROM scratch\nRUN cat\n"))
-    build_report.show("course/<x>", rows, 1.23)
+    build_report.show("course/<x>", rows, [], 1.23)
     assert shown[0]["text/plain"] == "course/<x>: 1 step in 1 stage, 0 from the cache, 1.2 s"
     assert "<summary>course/&lt;x&gt;: 1 step" in shown[0]["text/html"]
-    assert "<pre>[1/1] RUN cat &lt;&lt;EOF &gt; /f\n</pre>" in shown[0]["text/html"]
+    assert "<pre>  1.0 s  [1/1] RUN cat &lt;&lt;EOF &gt; /f\n</pre>" in shown[0]["text/html"]

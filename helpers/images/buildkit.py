@@ -1,6 +1,7 @@
 """One build by the engine's BuildKit: the request, the session that it calls back on, and its answer."""
 
 import json
+import re
 import secrets
 
 import docker
@@ -12,6 +13,8 @@ from helpers.images.session import NOT_FOUND, Refused, session, slow, unary
 GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 HUB = "registry-1.docker.io"
+STORED_AT_ONCE = 'image ".*": already exists|failed to prepare extraction snapshot'  # by containerd, in Docker 26
+TRIES = 3  # of a build: the second has its steps from the cache
 
 
 def solve(client, trace, folder, file, text=None, given=None, changed=lambda: None, build_id=None, **parameters):
@@ -20,7 +23,8 @@ def solve(client, trace, folder, file, text=None, given=None, changed=lambda: No
 
     ``text`` is sent in place of the Dockerfile, ``given`` are the secrets; ``changed`` is called after each answer;
     ``build_id`` is what ``cancel`` takes. The parameters are those of the API. If the build is interrupted, the engine
-    stops it. API calls: ``POST /session``, ``POST /build?version=2``, ``POST /build/cancel``.
+    stops it. Where builds that end at the same moment have kept this one from storing its image, it is asked for again.
+    API calls: ``POST /session``, ``POST /build?version=2``, ``POST /build/cancel``.
 
     Raises:
         docker.errors.BuildError: the engine stopped the build; with its words.
@@ -29,6 +33,15 @@ def solve(client, trace, folder, file, text=None, given=None, changed=lambda: No
     """
     services = _services(client, folder, file, text, given or {})
     build_id = build_id or secrets.token_hex(12)
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return _ask(client, trace, folder, file, services, changed, build_id, parameters)
+        except docker.errors.BuildError as error:
+            if not tries_left or not re.search(STORED_AT_ONCE, str(error)):
+                raise
+
+
+def _ask(client, trace, folder, file, services, changed, build_id, parameters):
     with session(client, services, shared_key=str(folder.absolute())) as opened:
         asked = {"version": "2", "remote": "client-session", "session": opened.id, "buildid": build_id}
         asked |= {"dockerfile": file.name, **parameters}

@@ -96,7 +96,9 @@ class Trace:
         """Return the vertexes without the FROM of a build beside this one: engines tell it where layers are shared."""
         needed, bases = {digest for one in self.vertexes.values() for digest in one.inputs}, set(bases)
         froms = {one.digest: _base(one) for one in self.vertexes.values() if _base(one)}
-        ours = {digest for digest, base in froms.items() if digest in needed or base in bases}
+        ours = {digest for digest in froms if digest in needed}
+        bases -= {froms[digest] for digest in ours}  # of the same name, but another image
+        ours |= {digest for digest, base in froms.items() if base in bases}
         return [one for one in self.vertexes.values() if not ours or one.digest in ours or one.digest not in froms]
 
     def _row(self, vertex, began):

@@ -246,3 +246,30 @@ def test_an_answer_that_ends_early(client, tmp_path, monkeypatch):
     monkeypatch.setattr(client, "version", lambda: {"Components": [{"Name": "Podman Engine"}], "ApiVersion": "1.41"})
     with pytest.raises(docker.errors.BuildError, match="Podman has no BuildKit: the engine's answer ended"):
         build(client, tmp_path, tag="course/test-early")
+
+
+@pytest.mark.parametrize(
+    ("said", "times"),
+    [
+        ('image "docker.io/course/x:latest": already exists', 3),
+        ('failed to prepare extraction snapshot "extract-1 sha256:2": parent snapshot sha256:3 does not exist', 3),
+        ("failed to solve: process did not complete", 1),
+    ],
+    ids=["the name", "a layer", "no such thing"],
+)
+def test_builds_that_end_at_the_same_moment(client, base, own_tag, tmp_path, monkeypatch, said, times):
+    """containerd refuses to store an image that another build stores just now: it is built again, twice at most."""
+    asked, ask = [], buildkit._ask
+
+    def refused(*arguments):
+        asked.append(arguments)
+        raise docker.errors.BuildError(said, [])
+
+    folder_of(tmp_path, Dockerfile=f"{BASE}\nENV A=1\n")
+    monkeypatch.setattr(buildkit, "_ask", refused)
+    with pytest.raises(docker.errors.BuildError):
+        build(client, tmp_path, tag=own_tag)
+    assert len(asked) == times
+    monkeypatch.setattr(buildkit, "_ask", lambda *arguments: (refused if len(asked) == times else ask)(*arguments))
+    if times > 1:
+        assert build(client, tmp_path, tag=own_tag).tags == [f"{own_tag}:latest"]

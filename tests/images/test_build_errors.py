@@ -258,7 +258,7 @@ def test_an_answer_that_ends_early(client, tmp_path, monkeypatch):
     ids=["the name", "a layer", "no such thing"],
 )
 def test_builds_that_end_at_the_same_moment(client, base, own_tag, tmp_path, monkeypatch, said, times):
-    """containerd refuses to store an image that another build stores just now: it is built again, twice at most."""
+    """An image that another build stores just now is refused: it is built again, twice at most."""
     asked, ask = [], buildkit._ask
 
     def refused(*arguments):

@@ -48,8 +48,9 @@ def show(tag, rows, findings, seconds):
 
 
 def _how_long(row):
+    """Return how long a step took; a step that a build beside this one has done, too, may have no end here."""
     if row["cached"] or row["end_seconds"] is None:
-        return "cached" if row["cached"] else ""
+        return "cached" if row["cached"] else "done"
     return f"{row['end_seconds'] - row['start_seconds']:.1f} s"
 
 

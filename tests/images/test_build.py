@@ -49,12 +49,14 @@ def test_what_is_folded(capsys, monkeypatch):
     monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
     times = {"start_seconds": 1.0, "end_seconds": 13.25}
     rows = [
-        {"step": "[1/2] FROM a", "stage": "stage-0", "cached": True, **times},
-        {"step": "[2/2] RUN b  &&\n c", "stage": "stage-0", "cached": False, **times},
+        {"step": "[1/3] FROM a", "stage": "stage-0", "cached": True, **times},
+        {"step": "[2/3] RUN b  &&\n c", "stage": "stage-0", "cached": False, **times},
+        {"step": "[3/3] RUN d", "stage": "stage-0", "cached": False, "start_seconds": 1.0, "end_seconds": None},
     ]
     show("course/x", rows, [{"line": 2, "rule": "Rule", "says": "not <so>", "url": "https://x"}], 13.0)
-    line = "course/x: 2 steps in 1 stage, 1 from the cache, 13.0 s, 1 warning"
-    steps = " cached  [1/2] FROM a\n 12.2 s  [2/2] RUN b &amp;&amp; c\nwarning  line 2: not &lt;so&gt; (Rule)\n"
+    line = "course/x: 3 steps in 1 stage, 1 from the cache, 13.0 s, 1 warning"
+    steps = " cached  [1/3] FROM a\n 12.2 s  [2/3] RUN b &amp;&amp; c\n   done  [3/3] RUN d\n"
+    steps += "warning  line 2: not &lt;so&gt; (Rule)\n"
     html = f"<details><summary>{line}</summary><pre>{steps}</pre></details>"
     assert shown == [{"text/plain": line, "text/html": html}] and capsys.readouterr().out == ""
 

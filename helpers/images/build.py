@@ -76,14 +76,14 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             remedy = "build again when you like: the steps that were done come from the cache"
             raise explain(error, tried, "stopped from here, and on the engine, too", remedy) from None
         finally:
-            _remember_cache(client, trace)
+            stages = stage_rows(file.read_text(encoding="utf-8", errors="replace"))
+            _remember_cache(client, trace, stages)
         if trace.image_id is None:
             early = docker.errors.BuildError("the engine's answer ended before it named an image", [])
             raise no_buildkit(client, early, tried) or build_error(early, trace, client, file, tried)
         image = client.images.get(trace.image_id)
         remember([image.id])
-        steps = trace.steps(stage_rows(file.read_text(encoding="utf-8", errors="replace")))
-        _traces[image.id] = steps, trace.findings()
+        _traces[image.id] = trace.steps(stages), trace.findings()
     return image
 
 
@@ -119,11 +119,11 @@ def remember(image_ids):
         file.writelines(f"{image_id}\n" for image_id in image_ids)
 
 
-def _remember_cache(client, trace):
+def _remember_cache(client, trace, stages):
     """Keep which records of the cache a build made, so that clean removes them; where nobody tells, say so."""
     with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException):
         try:
-            build_cache.remember(client, trace.made())
+            build_cache.remember(client, trace.made(stages))
         except CourseError as error:
             aside(f"what this build left in the cache is not known, so clean leaves it there: {error.said}")
 

@@ -174,9 +174,11 @@ def _row_of_step(rows, stages, step):
 
 
 def _row_of_words(rows, said):
-    """Return the only instruction whose keyword, or whose number of a stage, the engine names; or None."""
+    """Return the only instruction whose keyword, number of a stage, or missing file the engine names; or None."""
     keyword, index = re.search("^([A-Z]+) must have", said), re.search(r"stage index (\d+)", said)
+    file = re.search(r'"/(\S+)": not found', said)
     found = [row for row in rows if keyword and row["keyword"] == keyword[1]]
+    found += [row for row in rows if file and row["keyword"] in ("COPY", "ADD") and file[1] in row["arguments"].split()]
     found += [row for row in rows if index and f"--from={index[1]} " in row["arguments"]]
     return found[0] if len(found) == 1 else None
 

@@ -52,9 +52,9 @@ class Trace:
         """Return what the engine's build checks have found: the rows of ``lint``, by line."""
         return sorted((_finding(warning) for warning in self.warnings), key=lambda row: row["line"])
 
-    def made(self):
+    def made(self, stages=()):
         """Return ``(name, began, ended)`` of what has begun, by the engine's clock; inf where it never ended."""
-        ran = [one for one in self._own() if one.started]  # a download is recorded, cached or not
+        ran = [one for one in self._own(stages) if one.started]  # a download is recorded, cached or not
         ends = [_seconds(one.completed) if one.completed else math.inf for one in ran]
         return [(one.name, _seconds(one.started), end) for one, end in zip(ran, ends, strict=True)]
 
@@ -74,8 +74,7 @@ class Trace:
     def steps(self, stages):
         """Return the rows of ``build_steps``, in the Dockerfile's order; ``stages`` are those of ``stage_rows``."""
         began = self.began()
-        own = self._own(_short_name(stage["begins_from"]) for stage in stages)
-        rows = [self._row(vertex, began) for vertex in own if STEP.match(vertex.name)]
+        rows = [self._row(vertex, began) for vertex in self._own(stages) if STEP.match(vertex.name)]
         order = {row["stage"]: number for number, row in enumerate(stages)}
         for row in rows:
             row["stage"] = row["stage"] or next(iter(order), "stage-0")  # the only stage is not named in its steps
@@ -92,14 +91,35 @@ class Trace:
             row["inputs"] = [names[digest] for digest in row["inputs"] if digest in names]
         return sorted(rows, key=lambda row: (order.get(row["stage"], len(order)), row["number"]))
 
-    def _own(self, bases=()):
-        """Return the vertexes without the FROM of a build beside this one: engines tell it where layers are shared."""
-        needed, bases = {digest for one in self.vertexes.values() for digest in one.inputs}, set(bases)
-        froms = {one.digest: _base(one) for one in self.vertexes.values() if _base(one)}
-        ours = {digest for digest in froms if digest in needed}
-        bases -= {froms[digest] for digest in ours}  # of the same name, but another image
-        ours |= {digest for digest, base in froms.items() if base in bases}
-        return [one for one in self.vertexes.values() if not ours or one.digest in ours or one.digest not in froms]
+    def _own(self, stages):
+        """
+        Return the vertexes of this build: engines also tell what a build beside it does, where they share layers.
+
+        Ours is the step with most instructions of this Dockerfile among what it needed, and fewest others.
+        """
+        steps = [one for one in self.vertexes.values() if STEP.match(one.name)]
+        if self.image_id is None or not steps:
+            return list(self.vertexes.values())
+        written = [text for stage in stages for text in stage["steps"]]
+        here = {one.digest: any(_is_written(one, text) for text in written) for one in steps}
+        needs = {one.digest: self._needed(one) for one in steps}
+
+        def fit(step):
+            found = [here[digest] for digest in needs[step.digest] if digest in here]
+            return sum(found), -len(found)
+
+        ours = needs[max(steps, key=fit).digest]
+        return [one for one in self.vertexes.values() if one.digest in ours or one.digest not in here]
+
+    def _needed(self, vertex):
+        """Return the digests of a step and of all that it needed."""
+        found, waiting = set(), [vertex.digest]
+        while waiting:
+            digest = waiting.pop()
+            if digest not in found and digest in self.vertexes:
+                found.add(digest)
+                waiting += self.vertexes[digest].inputs
+        return found
 
     def _row(self, vertex, began):
         found = STEP.match(vertex.name)
@@ -192,11 +212,13 @@ def _give_to_first_stage(row, rows, stages):
             return
 
 
-def _base(vertex):
-    """Return the image that a vertex brings as a FROM, or None."""
-    step = STEP.match(vertex.name)
-    is_from = step and step["instruction"].startswith("FROM ")
-    return _short_name(step["instruction"].removeprefix("FROM ")) if is_from else None
+def _is_written(vertex, text):
+    """Return whether a vertex is an instruction as written; a FROM by the name of its image, if that is no variable."""
+    row = STEP.match(vertex.name)
+    if not text.startswith("FROM ") or "$" in text:
+        return _is_step(row, text)
+    image = row["instruction"].removeprefix("FROM ")
+    return image != row["instruction"] and _short_name(image) == _short_name(text.removeprefix("FROM "))
 
 
 def _short_name(image):

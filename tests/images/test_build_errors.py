@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import docker
@@ -273,3 +274,12 @@ def test_builds_that_end_at_the_same_moment(client, base, own_tag, tmp_path, mon
     monkeypatch.setattr(buildkit, "_ask", lambda *arguments: (refused if len(asked) == times else ask)(*arguments))
     if times > 1:
         assert build(client, tmp_path, tag=own_tag).tags == [f"{own_tag}:latest"]
+
+
+def test_a_missing_file_whose_step_the_engine_does_not_name():
+    """As one does, now and then, beside other builds: the line is found by the file."""
+    error = docker.errors.BuildError('failed to compute cache key: "/missing": not found', [])
+    client = SimpleNamespace(info=lambda: {"DockerRootDir": "/nowhere"}, api=SimpleNamespace(base_url="https://x"))
+    text = f"{BASE}\nCOPY there /\nCOPY missing /\n"
+    said = notes(build_errors.build_error(error, Trace(), client, Path("Dockerfile"), "x", text=text))
+    assert "Dockerfile:3" in said and "COPY takes files from the build's folder" in said

@@ -72,18 +72,34 @@ def test_rows():
 
 
 @pytest.mark.parametrize("base", [BASE, "docker.io/mine/base:1"])
-@pytest.mark.parametrize("others", ["[1/1]", "[1/3]", "[build 1/3]"])
-def test_the_base_of_a_build_beside_this_one(others, base):
-    """Engine 26.1 tells it where layers are shared: it is no step of ours, and its record of the cache is not ours."""
-    names = {"a": "[1/2] FROM docker.io/mine/base:1", "b": "[2/2] RUN true", "c": f"{others} FROM {base}"}
-    ours = [ran(one, name, 1, 2, *("a" if one == "b" else "")) for one, name in names.items()]
-    trace = told(*ours)
-    assert [row["instruction"] for row in trace.steps(stage_rows("FROM mine/base:1\nRUN true\n"))] == [
-        "FROM mine/base:1", "RUN true"
-    ]  # fmt: skip
-    assert [name for name, _, _ in trace.made()] == [names["a"], names["b"]]
-    [row] = told(ours[2]).steps(stage_rows("FROM $BASE\n"))  # whose value stands in the build's arguments
-    assert row["instruction"] == f"FROM {base}"
+@pytest.mark.parametrize("others", ["[{}/{}]", "[build {}/{}]", "[stage-0 {}/{}]"])
+def test_steps_of_a_build_beside_this_one(others, base):
+    """
+    Engines tell them where layers are shared: they are no steps of ours, and their records of the cache are not ours.
+
+    They begin elsewhere, or from a step of ours, or go on where ours end; and a step of ours may have a name of theirs.
+    """
+    ours = {"a": "[1/3] FROM docker.io/mine/base:1", "b": others.format(2, 4) + " RUN true", "c": "[3/3] COPY a /"}
+    theirs = {"x": f"{others.format(1, 3)} FROM {base}", "y": f"{others.format(2, 3)} COPY b /"}
+    theirs |= {"z": f"{others.format(3, 4)} RUN other", "w": f"{others.format(4, 4)} RUN more"}
+    inputs = {"b": "a", "c": "b", "y": "x", "z": "b", "w": "c"}
+    vertexes = [ran(one, name, 1, 2, *inputs.get(one, "")) for one, name in {**theirs, **ours}.items()]
+    trace = told(*vertexes)
+    trace.image_id = "sha256:1"
+    stages = stage_rows("FROM mine/base:1\nRUN true\nCOPY a /\n")
+    instructions = ["FROM mine/base:1", "RUN true", "COPY a /"]
+    assert [(row["instruction"], row["number"], row["of"]) for row in trace.steps(stages)] == [
+        (text, number, 3) for number, text in enumerate(instructions, start=1)
+    ]
+    assert sorted(name for name, _, _ in trace.made(stages)) == sorted(ours.values())
+
+
+def test_a_base_whose_name_is_an_argument():
+    """Its value stands in the build's arguments: whatever image it is, it is ours."""
+    trace = told(ran("c", f"[1/1] FROM {BASE}", 1, 2))
+    trace.image_id = "sha256:1"
+    [row] = trace.steps(stage_rows("FROM $BASE\n"))
+    assert row["instruction"] == f"FROM {BASE}"
 
 
 def test_a_base_that_was_fetched():

@@ -76,7 +76,7 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             remedy = "build again when you like: the steps that were done come from the cache"
             raise explain(error, tried, "stopped from here, and on the engine, too", remedy) from None
         finally:
-            stages = stage_rows(file.read_text(encoding="utf-8", errors="replace"))
+            stages = _stages(file)
             _remember_cache(client, trace, stages)
         if trace.image_id is None:
             early = docker.errors.BuildError("the engine's answer ended before it named an image", [])
@@ -117,6 +117,14 @@ def remember(image_ids):
     """Keep the ids of images that our builds made: when a later build takes its name, an image has none."""
     with (state.folder() / "built-images").open("a") as file:
         file.writelines(f"{image_id}\n" for image_id in image_ids)
+
+
+def _stages(file):
+    """Return the stages of a Dockerfile; none where it may not be read, which the build has said already."""
+    try:
+        return stage_rows(file.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return []
 
 
 def _remember_cache(client, trace, stages):

@@ -98,10 +98,10 @@ class Trace:
         Ours is the step with most instructions of this Dockerfile among what it needed, and fewest others.
         """
         steps = [one for one in self.vertexes.values() if STEP.match(one.name)]
-        if self.image_id is None or not steps:
-            return list(self.vertexes.values())
         written = [text for stage in stages for text in stage["steps"]]
         here = {one.digest: any(_is_written(one, text) for text in written) for one in steps}
+        if self.image_id is None or not any(here.values()):
+            return list(self.vertexes.values())
         needs = {one.digest: self._needed(one) for one in steps}
 
         def fit(step):

@@ -176,7 +176,7 @@ def _clean_existing():
         print(f"kept, since containers or images of yours need them: {', '.join(kept)}")
     records = len(build_cache.cache_records(client))
     if records:
-        print(f"kept: {records} records of the build cache, of builds you typed: docker builder prune removes them")
+        print(f"kept: {records} records of the build cache, of other builds: docker builder prune removes them")
     return True, 0
 
 

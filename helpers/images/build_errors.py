@@ -197,7 +197,7 @@ def _advice_on_text(text, said):
     """Return advice that follows from the Dockerfile itself: its encoding, a stage that it does not have; or None."""
     if "\0" in text:
         return "save the Dockerfile as UTF-8: this is another encoding, or no text"
-    if re.search("unknown instruction", said) and HEREDOC.search(text):
+    if "unknown instruction" in said and HEREDOC.search(text):
         return (
             "begin each line with an instruction, such as RUN. BuildKit before Docker 23 takes the lines of a heredoc "
             "(<<EOF) for instructions: write RUN printf … there"

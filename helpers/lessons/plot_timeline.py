@@ -15,7 +15,8 @@ def plot_timeline(rows: list[dict], title: str = "", note: str = "") -> Axes:
     Draw what was the case when, one lane a ``name``, and return the ``Axes``.
 
     Each row is a span: ``name``, ``state``, ``start_seconds``, ``end_seconds``. The rows of ``build_steps`` are drawn
-    as one lane a step: what ran beside what; a step from the cache is a tick.
+    as one lane a step: what ran beside what; a step from the cache is a tick. A span too short to be seen is drawn as
+    wide as can be seen.
 
     Example::
 

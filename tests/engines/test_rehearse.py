@@ -25,7 +25,7 @@ def rehearse():
 def test_without_words_everything_is_rehearsed(rehearse):
     """All rows, all notebooks and tests."""
     options = rehearse.arguments([])
-    assert options.rows == ["26.1", "28.5", "28.5-containerd"]
+    assert options.rows == ["26.1", "26.1-containerd", "28.5", "28.5-containerd"]
     assert options.files == ["notebooks", "tests"]
 
 

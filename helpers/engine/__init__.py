@@ -66,8 +66,11 @@ def find(kind=None):
         except Unavailable as error:
             failures[name] = error
         else:
+            from helpers.engine.exec_output import lose_nothing  # with docker
+
             _tell_what_was_passed_over(failures.get("running"), name)
             client.api.timeout = waiting.CALL_SECONDS
+            lose_nothing(client)
             return client, kind_of(client)
     lines = [f"{name}: {error.reason}\n  next: {error.remedy}" for name, error in failures.items()]
     raise CourseError("no Docker Engine could be reached", "\n".join(lines), "take the first step above that suits you")

@@ -1,8 +1,8 @@
 """
 Why ``exec_run`` of docker-py may answer nothing, mended: https://github.com/docker/docker-py/issues/3332.
 
-The headers of an answer are read through a buffer. Where a command is quicker than its client, the buffer holds what the
-command printed, too; docker-py goes on to read from the socket below it, and that output is lost.
+The headers of an answer are read through a buffer. Where a command is quicker than its client, the buffer holds what
+the command printed, too; docker-py goes on to read from the socket below it, and that output is lost.
 """
 
 import io
@@ -34,7 +34,7 @@ def _read(api, of_docker_py, response, stream, tty=True, demux=False):
 
 
 def _frames(file, tty):
-    """Yield ``(stream, data)`` as the engine sends them: plainly from a terminal, else each behind 8 bytes of header."""
+    """Yield ``(stream, data)`` as the engine sends them: plain from a terminal, else each behind 8 bytes of header."""
     while tty and (data := file.read1()):
         yield STDOUT, data
     while not tty and len(header := file.read(8)) == 8:

@@ -23,6 +23,7 @@ from helpers import waiting
 from helpers.errors import CourseError
 from helpers.host import apt, settings
 
+NETWORKS = Path("/run/docker-course-networks.lock")
 POSSIBLE = ipaddress.ip_network("10.192.0.0/10")  # each engine takes a /16 of these where no route leads yet
 LABEL = "org.docker-course.rehearsal"  # the engine tells it, so that tests know that nobody else uses it
 RESOLVED = Path("/run/systemd/resolve/resolv.conf")  # what /etc/resolv.conf leaves out where systemd-resolved runs
@@ -69,15 +70,18 @@ def engine(root, folder, containerd, fresh=False):
         if fresh:
             shutil.rmtree(folder / "data", ignore_errors=True)
         (folder / "data").mkdir(exist_ok=True)
-        network = _own_network(folder)
         bridge = _bridge(folder)
-        features = {"containerd-snapshotter": containerd}
-        (folder / "daemon.json").write_text(json.dumps({**_settings(bridge, network), "features": features}, indent=2))
-        (folder / "docker.sock").unlink(missing_ok=True)
-        _copy_host_settings(root)
-        command = [*NAMESPACES, "sh", "-ec", ENGINE, str(root), str(folder)]
-        try:
+        with NETWORKS.open("w") as networks:  # two that start at once would take the same
+            fcntl.flock(networks, fcntl.LOCK_EX)
+            network = _own_network(folder)
             _add_network(bridge, network)
+        try:
+            features = {"containerd-snapshotter": containerd}
+            words = json.dumps({**_settings(bridge, network), "features": features}, indent=2)
+            (folder / "daemon.json").write_text(words)
+            (folder / "docker.sock").unlink(missing_ok=True)
+            _copy_host_settings(root)
+            command = [*NAMESPACES, "sh", "-ec", ENGINE, str(root), str(folder)]
             process = subprocess.Popen(  # Ctrl-C is for who uses the engine, which ends afterwards
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )

@@ -158,7 +158,7 @@ def clean(options, extra):
 
 def _clean_existing():
     """Remove what the course made on an existing engine; return whether it did, and the exit status."""
-    from helpers.engine import build_cache, cleaning, running
+    from helpers.engine import cleaning, running
     from helpers.engine.unavailable import Unavailable
 
     try:
@@ -170,11 +170,10 @@ def _clean_existing():
             return False, 0
         print(f"the running engine could not be cleaned: {error.reason}")
         return False, 1
-    kept = counts.pop("kept")
+    kept, records = counts.pop("kept"), counts.pop("other cache records")
     print("removed from the engine: " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
     if kept:
         print(f"kept, since containers or images of yours need them: {', '.join(kept)}")
-    records = len(build_cache.cache_records(client))
     if records:
         print(f"kept: {records} records of the build cache, of other builds: docker builder prune removes them")
     return True, 0

@@ -6,9 +6,11 @@ import json
 import re
 
 import docker
+import requests
 
 from helpers import state, waiting
 from helpers.errors import CourseError
+from helpers.progress import aside
 
 SLACK_SECONDS = 0.05  # between the time of a step and that of its record, both by the engine's clock
 REMOTE_SOURCES = ("http url ", "git snapshot for ", "shared git repo for ")
@@ -22,24 +24,33 @@ def remember(client, steps):
     Keep the ids of the cache records that a build made: made while one of its steps ran, and described as that step.
 
     ``steps`` are ``(name, began, ended)``, by the engine's clock; one that was interrupted has no end (inf).
-    What two builds made at the same moment cannot always be told apart.
+    What two builds made at the same moment cannot always be told apart. Where the engine does not tell its records, a
+    line says that; where it is gone, the build itself says so.
     API call: ``GET /system/df``, only where there is one.
     """
-    if steps:
-        _keep({record["ID"] for record in cache_records(client) if any(_fits(record, *step) for step in steps)})
+    try:
+        records = cache_records(client) if steps else []
+    except CourseError as error:
+        aside(f"what this build left in the cache is not known, so clean leaves it there: {error.said}")
+    except (docker.errors.DockerException, requests.exceptions.RequestException):
+        pass
+    else:
+        _keep({record["ID"] for record in records if any(_fits(record, *step) for step in steps)})
 
 
 def remove(client):
     """
     Remove the cache records that our builds made, but those that an image or a record of somebody else needs.
 
-    Returns how many. API calls: ``GET /system/df``, ``POST /build/prune`` for each.
+    Returns how many it removed, and how many are left. API calls: ``GET /system/df``, ``POST /build/prune`` for each.
     """
     ours, count = _kept(), 0
-    while removed := [one for one in cache_records(client) if one["ID"] in ours and _is_removed(client, one["ID"])]:
-        count += len(removed)  # what another record needed can be removed now
+    records = cache_records(client)
+    while removed := sum(_is_removed(client, one["ID"]) for one in records if one["ID"] in ours):
+        count += removed
+        records = cache_records(client)  # what a removed one needed can be removed now
     _file().unlink(missing_ok=True)
-    return count
+    return count, len(records)
 
 
 def cache_records(client: docker.DockerClient) -> list[dict]:

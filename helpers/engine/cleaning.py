@@ -63,7 +63,8 @@ def clean(client):
 
     Images are those named ``course/…``, those that its builds made and a later build took the name from, and the base
     images that it brought. Returns counts of ``containers``, ``networks``, ``volumes``, ``images``, ``cache records``,
-    and in ``kept`` the names of images that stay because a container or an image of somebody else needs them.
+    in ``kept`` the names of images that stay because a container or an image of somebody else needs them, and how many
+    ``other cache records`` there are.
     SDK calls: as ``cleanup``, ``client.images.list``, ``client.api.remove_image``; ``POST /build/prune``.
 
     Example::
@@ -77,12 +78,12 @@ def clean(client):
         before = _image_ids(client)
         while any([_remove_image(client, name) for name in _course_images(client, remembered)]):
             pass  # what was needed by a removed image can be removed now
-        cache_records = build_cache.remove(client)
+        cache_records, others = build_cache.remove(client)
     kept = sorted(name for name in _course_images(client, set()) if not name.startswith("sha256:"))
     for file in lists():
         file.unlink()
     counts |= {"images": len(before - _image_ids(client)), "cache records": cache_records}
-    return {**counts, "kept": kept}
+    return {**counts, "kept": kept, "other cache records": others}
 
 
 def lists():

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import docker
-import requests
 
 from helpers import state
 from helpers.engine import build_cache
@@ -19,7 +18,6 @@ from helpers.images.build_errors import build_error, no_buildkit
 from helpers.images.dockerfile import stage_rows
 from helpers.images.readable import content, kind
 from helpers.images.trace import Trace
-from helpers.progress import aside
 
 _traces = {}  # of the last build of an image, by its id: its steps, and what the build checks found
 
@@ -77,7 +75,7 @@ def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace
             raise explain(error, tried, "stopped from here, and on the engine, too", remedy) from None
         finally:
             stages = _stages(file)
-            _remember_cache(client, trace, stages)
+            build_cache.remember(client, trace.made(stages))
         if trace.image_id is None:
             early = docker.errors.BuildError("the engine's answer ended before it named an image", [])
             raise no_buildkit(client, early, tried) or build_error(early, trace, client, file, tried)
@@ -125,15 +123,6 @@ def _stages(file):
         return stage_rows(file.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return []
-
-
-def _remember_cache(client, trace, stages):
-    """Keep which records of the cache a build made, so that clean removes them; where nobody tells, say so."""
-    with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException):
-        try:
-            build_cache.remember(client, trace.made(stages))
-        except CourseError as error:
-            aside(f"what this build left in the cache is not known, so clean leaves it there: {error.said}")
 
 
 @contextlib.contextmanager

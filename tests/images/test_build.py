@@ -76,7 +76,7 @@ def test_an_engine_that_does_not_tell_its_cache(client, base, own_tag, capsys, m
     def busy(*_):
         raise CourseError("reading BuildKit's cache", "busy", "wait")
 
-    monkeypatch.setattr(build_cache, "remember", busy)
+    monkeypatch.setattr(build_cache, "cache_records", busy)
     assert from_text(client, "FROM debian:trixie-slim\nENV A=1\n", own_tag).tags == [f"{own_tag}:latest"]
     assert "so clean leaves it there: busy" in capsys.readouterr().out
 

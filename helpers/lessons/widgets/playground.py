@@ -78,8 +78,7 @@ def _build(client, path, editor, stop, result, builds):
     finally:
         stop.disabled = True
         BUILDING.clear()
-        with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException):
-            build_cache.remember(client, trace.made(stage_rows(editor.value)))
+        build_cache.remember(client, trace.made(stage_rows(editor.value)))
     builds.append((size(image), len(image.attrs["RootFS"].get("Layers") or [])))
     result.value = result_html(_step_table(trace, editor.value) + _comparison(builds, time.monotonic() - began))
 

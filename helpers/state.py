@@ -5,10 +5,13 @@ import json
 import os
 from pathlib import Path
 
+from helpers.errors import CourseError
+
 LABEL = "org.docker-course"
 BASE_LABEL = "org.docker-course.base"
 NOTEBOOK_LABEL = "org.docker-course.notebook"
 ENDS_LABEL = "org.docker-course.ends"
+NO_NOTEBOOK = "notebook"  # where JupyterLab does not tell which
 
 
 def folder():
@@ -38,7 +41,7 @@ def notebook():
 
     JupyterLab tells it in JPY_SESSION_NAME; ``python3 -m helpers run`` and the tests set the same variable.
     """
-    return Path(os.environ.get("JPY_SESSION_NAME", "notebook")).name.removesuffix(".ipynb")
+    return Path(os.environ.get("JPY_SESSION_NAME", NO_NOTEBOOK)).name.removesuffix(".ipynb")
 
 
 class Lock:
@@ -48,7 +51,11 @@ class Lock:
         self.path, self.waiting = path, waiting
 
     def __enter__(self):
-        self.file = self.path.open("w")
+        try:
+            self.file = self.path.open("w")
+        except OSError as error:
+            remedy = "take a copy of the course in a folder that is yours"
+            raise CourseError(f"writing {self.path}", error, remedy) from None
         with contextlib.suppress(ImportError):
             import fcntl
 

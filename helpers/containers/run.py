@@ -40,9 +40,10 @@ def run(client: docker.DockerClient, image: str | Image, command: str | list[str
 
         run(client, "course/first", remove=True).decode()
     """
+    engine.refuse_no_client(client, f"docker run {image}")
     options = _within_limits(sdk_arguments)
     name = image if isinstance(image, str) else next(iter(image.tags), image.short_id)
-    with _explained(client, name, options):
+    with _explained(client, name, options, "name" in sdk_arguments and _id_of(client, options["name"])):
         if not options.get("detach"):
             with progress(total=None, desc=f"docker run {name}", delay=2):
                 return client.containers.run(image, command, **options)
@@ -109,30 +110,37 @@ def _taken_ports(container, options):
 
 
 @contextlib.contextmanager
-def _explained(client, name, options):
-    """Add to an error what to do next, and remove a container that was made and did not start."""
+def _explained(client, name, options, there):
+    """Add to an error what to do next, and remove a container that did not start; one that was ``there`` stays."""
     try:
         yield
-    except KeyboardInterrupt:
-        _remove(client, options)
-        raise
+    except KeyboardInterrupt as error:
+        _remove(client, options, there)
+        remedy = "the container is removed: run the cell again when you like"
+        raise explain(error, f"docker run {name}", "stopped from here, and on the engine, too", remedy) from None
     except docker.errors.ContainerError as error:
         said = (error.stderr or b"").decode(errors="replace") or f"exit status {error.exit_status}"
         tried = f"docker run {name}: {error.command or 'its own command'}"
         raise explain(error, tried, said, _exit_advice(error)) from None
     except docker.errors.APIError as error:
         if not isinstance(error, docker.errors.ImageNotFound):
-            _remove(client, options)
+            _remove(client, options, there)
         raise explain(error, f"docker run {name}", error.explanation, _run_advice(error, name)) from None
     except requests.exceptions.ConnectionError as error:
         raise engine_gone(error, f"docker run {name}") from None
 
 
-def _remove(client, options):
+def _id_of(client, name):
+    """Return the id of the container that has a name already, or None."""
+    with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException):
+        return client.containers.get(name).id
+
+
+def _remove(client, options, there):
     """Remove the container that this run made; one that had its name before stays."""
     with contextlib.suppress(docker.errors.NotFound):
         container = client.containers.get(options["name"])
-        if options["labels"].items() <= container.labels.items():
+        if container.id != there and options["labels"].items() <= container.labels.items():
             container.remove(force=True, v=True)
 
 

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers import waiting
+from helpers import state, waiting
 from helpers.engine import dockerd, running, vm, vm_session
 from helpers.engine.unavailable import Unavailable
 from helpers.errors import CourseError
@@ -61,6 +61,7 @@ def find(kind=None):
         raise CourseError(f"COURSE_ENGINE={kind}", "there is no engine of that kind", remedy)
     failures = {}
     for name in [kind] if kind else KINDS:
+        _tell_what_was_passed_over(failures, name)
         try:
             client = KINDS[name]()
         except Unavailable as error:
@@ -68,18 +69,29 @@ def find(kind=None):
         else:
             from helpers.engine.exec_output import lose_nothing  # with docker
 
-            _tell_what_was_passed_over(failures.get("running"), name)
             client.api.timeout = waiting.CALL_SECONDS
+            _refuse_without_state()
             lose_nothing(client)
             return client, kind_of(client)
     lines = [f"{name}: {error.reason}\n  next: {error.remedy}" for name, error in failures.items()]
     raise CourseError("no Docker Engine could be reached", "\n".join(lines), "take the first step above that suits you")
 
 
-def _tell_what_was_passed_over(failure, kind):
-    """Print why an existing engine was not used, where somebody named it or would expect it."""
-    if failure and (running.address()[0] != "the default socket" or (kind == "vm" and failure.code != "missing")):
-        print(f"{failure.reason}: trying the next kind of engine (to use this one: {failure.remedy})")
+def _refuse_without_state():
+    try:
+        state.folder()
+    except OSError as error:
+        remedy = "set XDG_STATE_HOME to a folder that you may write to"
+        raise CourseError("making the course's state folder", error, remedy) from None
+
+
+def _tell_what_was_passed_over(failures, kind):
+    """Print why an existing engine is not used, where somebody named it or would expect it, before another starts."""
+    named = running.address()[0] != "the default socket"
+    failure = failures.get("running")
+    if failure and kind == ("dockerd" if named else "vm") and (named or failure.code != "missing"):
+        words = f"{failure.reason}: trying the next kind of engine (to use this one: {failure.remedy})"
+        print(words, flush=True)
 
 
 def reset_modes():
@@ -98,6 +110,13 @@ def kind_of(client):
     if vm_session.is_ours(client):
         return "vm"
     return "dockerd" if dockerd.is_ours(client) else "running"
+
+
+def refuse_no_client(client, tried):
+    """Raise CourseError where a first argument is no client: two arguments that changed places, or a forgotten one."""
+    if not hasattr(client, "api"):
+        said = f"the first argument is no client, but of type {type(client).__name__}"
+        raise CourseError(tried, said, "client = connect(), then give client first")
 
 
 def is_machine(client):

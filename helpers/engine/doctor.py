@@ -150,7 +150,9 @@ def _network():
     if network.variables() and not down:
         rows.append(_row("proxy", "ok", "something listens where HTTPS_PROXY or http_proxy point to"))
     if there := network.unreachable_proxy():
-        remedy = "have it listen on an address of this computer, and name that: builds that need PyPI or apt fail else"
+        remedy = (
+            "have it listen on an address of this computer, and name that: builds that need PyPI or apt fail otherwise"
+        )
         rows.append(_row("builds", "note", f"no container can reach {there}", remedy))
     for name in settings.BUNDLES:
         path = os.environ.get(name)

@@ -27,6 +27,8 @@ def connect():
     import requests
 
     source, url = address()
+    if not url:
+        raise Unavailable("nowhere", f"there is no {source}", "docker context ls shows those that there are")
     known = (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError)
     try:
         with own_authorities():
@@ -57,6 +59,8 @@ def address():
     try:
         url = ContextAPI.kwargs_from_context().get("base_url")
         name = os.environ.get("DOCKER_CONTEXT") or ContextAPI.get_current_context().Name
+        if ContextAPI.get_context(name) is None:
+            return f"docker context {name}", ""
     except Exception:  # a context that is named and does not exist, or cannot be read: docker-py will say so
         return "the docker context", os.environ.get("DOCKER_CONTEXT", "the current one")
     if url and name != "default":

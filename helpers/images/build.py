@@ -1,6 +1,7 @@
 """Builds: an image from a folder with a Dockerfile, by the engine's own BuildKit."""
 
 import contextlib
+import difflib
 import tempfile
 import time
 from functools import partial
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import docker
 
-from helpers import state
+from helpers import engine, state
 from helpers.engine import build_cache
 from helpers.engine.gone import GONE
 from helpers.errors import CourseError, engine_gone, explain
@@ -19,6 +20,10 @@ from helpers.images.dockerfile import stage_rows
 from helpers.images.readable import content, kind
 from helpers.images.trace import Trace
 
+ARGUMENTS = (
+    "tag", "secrets", "dockerfile", "fileobj", "target", "buildargs", "nocache", "platform", "labels", "pull",
+    "network_mode", "cache_from",
+)  # fmt: skip
 _traces = {}  # of the last build of an image, by its id: its steps, and what the build checks found
 
 
@@ -61,6 +66,8 @@ def build(
 def build_quietly(client, path=None, tag=None, secrets=None, follow=lambda trace: None, **sdk_arguments):
     """Build as ``build`` does, and show nothing; ``follow`` gets the ``Trace`` after each answer of the engine."""
     tried = f"docker build {f'-t {tag} ' if tag else ''}{path or '-'}"
+    if path is not None:
+        engine.refuse_no_client(client, tried)
     with _source(path, sdk_arguments) as (folder, file):
         trace = Trace()
         try:
@@ -105,6 +112,10 @@ def build_steps(image: docker.models.images.Image) -> list[dict]:
         plot_timeline(build_steps(image), title="Two stages side by side")
     """
     found = _traces.get(getattr(image, "id", None))
+    if isinstance(image, str):
+        raise CourseError(
+            f"the steps of {image!r}", "that is a name", "give what build returned: image = build(client, …)"
+        )
     if found is None:
         said = "this notebook has not built it since it was started"
         raise CourseError(f"the steps of {image!r}", said, "image = build(client, …), then build_steps(image)")
@@ -131,7 +142,7 @@ def _source(path, arguments):
     dockerfile, fileobj = arguments.pop("dockerfile", None) or "Dockerfile", arguments.pop("fileobj", None)
     if fileobj is not None:
         with tempfile.TemporaryDirectory(prefix="docker-course-") as folder:
-            text = fileobj if isinstance(fileobj, (str, bytes)) else fileobj.read()
+            text = fileobj if isinstance(fileobj, (str, bytes)) else _from_its_beginning(fileobj).read()
             file = Path(folder, "Dockerfile")
             file.write_bytes(text.encode() if isinstance(text, str) else text)
             context = Path(folder, "context")
@@ -157,16 +168,39 @@ def _source(path, arguments):
     yield Path(path), file
 
 
+def _refuse_no_dict(folder, arguments):
+    for name in ("buildargs", "labels"):
+        if not isinstance(arguments.get(name) or {}, dict):
+            raise CourseError(f"docker build {folder}", f"{name}= takes a dict", f"{name}={{'name': 'value'}}")
+
+
+def _checked_secrets(folder, secrets):
+    """Return the secrets of a build, which are bytes or text by name."""
+    if not isinstance(secrets, dict) or not all(isinstance(value, bytes | str) for value in secrets.values()):
+        remedy = "secrets={'token': b'…'}; of a file: Path('token').read_bytes()"
+        raise CourseError(f"docker build {folder}", "secrets= takes a dict of bytes, by the name after id=", remedy)
+    return secrets
+
+
+def _from_its_beginning(fileobj):
+    """Return a file object, which an earlier build may have read to its end."""
+    with contextlib.suppress(AttributeError, OSError):  # a stream that goes one way only
+        fileobj.seek(0)
+    return fileobj
+
+
 def _solve(client, trace, folder, file, tag, secrets, arguments, follow):
     """Have the engine build, with what this computer adds: proxies, certificates and pip settings, the label."""
+    _refuse_no_dict(folder, arguments)
     buildargs = {**proxies_of(client), **(arguments.pop("buildargs", None) or {})}
     labels = {state.LABEL: "1", **(arguments.pop("labels", None) or {})}
     text, own = pip_secrets.added(client, content(file, f"docker build {folder}").decode(errors="surrogateescape"))
     try:
         asked = buildkit.parameters(tag, {**arguments, "buildargs": buildargs, "labels": labels})
     except TypeError as error:
-        remedy = "see help(build); the Dockerfile's FROM names the base"
+        near = difflib.get_close_matches(str(error).replace("_", ""), ARGUMENTS, n=1)
+        remedy = f"did you mean {near[0]}=?" if near else f"there are {', '.join(ARGUMENTS)}"
         raise CourseError(f"docker build {folder}", f"there is no argument {error}", remedy) from None
-    given = {**own, **secrets}
+    given = {**own, **_checked_secrets(folder, secrets)}
     changed = partial(follow, trace)
     buildkit.solve(client, trace, folder, file, text.encode(errors="surrogateescape"), given, changed, **asked)

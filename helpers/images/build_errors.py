@@ -23,7 +23,10 @@ STEP_ADVICE = {  # what a failing step printed → what to do next
     "externally-managed-environment": "make a virtual environment in the Dockerfile (python3 -m venv venv, then "
     "venv/bin/pip install …), or begin with a Python image, such as python:3.13-slim-trixie",
     "/bin/(ba)?sh.*no such file": "this base has no shell for RUN: do that step in an earlier stage, then COPY",
-    "apt-get: not found|Unable to locate package": "run apt-get update in the same RUN; is the base Debian or Ubuntu?",
+    "Unable to locate package|has no installation candidate": "is the package's name right? RUN apt-get update && "
+    "apt-get install -y NAME has the list of packages of today",
+    "apt-get: not found": "only Debian and its relatives have apt-get: is the base one of these?",
+    r"Do you want to continue\? \[Y/n\]": "nobody can answer in a build: apt-get install -y",
     r"\[\[: not found|source: not found|Bad substitution": (
         'only bash knows that, and RUN calls sh: write SHELL ["/bin/bash", "-c"] before it'
     ),
@@ -32,14 +35,16 @@ STEP_ADVICE = {  # what a failing step printed → what to do next
     ),
     "not found|exit code: 127": "the base does not have that program: install it in an earlier step, or fix its name",
     "unable to find (user|group)": "the base does not know that user: RUN useradd … before USER, or take a number",
-    "ermission denied|exit code: 126": "that file may not be executed: COPY --chmod=755, or RUN chmod +x before",
+    "exit code: 126": "that file may not be executed: COPY --chmod=755, or RUN chmod +x before",
+    "ermission denied": "this step's user may not do that: move it above USER, or give that user the folder (chown)",
 }
 REFERENCE = "docs.docker.com/reference/dockerfile"
 BUILD_ADVICE = {  # what the engine says → what to do next
     "must be lower ?case|invalid reference format|invalid tag": "write the image's name in lower case, without spaces",
     "no build stage|cannot be empty|no instructions": "begin the Dockerfile with FROM",
     "unterminated heredoc": "end the heredoc by its word, such as EOF, on a line of its own",
-    "unknown instruction": "begin each line with an instruction, such as RUN",
+    "unknown instruction": "begin each line with an instruction, such as RUN; end one that goes on with a backslash",
+    r"unexpected key 'env' in 'env=": "leave env= out: it needs BuildKit of Docker 27.3 or newer; read /run/secrets/…",
     "unknown flag.*link": "leave --link out: it needs BuildKit of Docker 23 or newer",
     "unknown flag|value on flag|unexpected key": f"fix that flag: {REFERENCE} lists them",
     "parse error|requires at least|requires exactly|must have|invalid (containerport|chmod|signal)|unsupported mount": (
@@ -64,11 +69,16 @@ BUILD_ADVICE = {  # what the engine says → what to do next
     "docker/dockerfile": "take the line # syntax= out: it has BuildKit fetch a program from a registry",
     "denied|unauthorized|authorization|no basic auth": "is the name after FROM right? If private: docker login",
     '(^|: )Get "': "is the address after ADD right, and this computer online?",
+    r"registry-1\.docker\.io/v2/course/|docker\.io/course/": "build that image first: it is one of the course's own",
+    r'"https?://(?!registry-1\.docker\.io)[^/"]+/v2/.*(dial tcp|no such host|timeout)': (
+        "the registry that this name begins with does not answer: is it running, and the address right?"
+    ),
     "dial tcp|lookup|timeout|no such host|x509|connection refused": (
-        "no registry can be reached: base_image(client, …) makes the bases of this course"
+        "is the name after FROM right? No registry can be reached; base_image(client, …) makes the course's bases"
     ),
     "not found|does not exist": "is the name after FROM right? base_image(client, …) brings the course's bases",
-    "did not complete|executor failed": "the command in that step failed: read its own words above, then fix it",
+    "did not complete|executor failed": "the command in that step failed with that exit code: fix it, then build again",
+    "unknown operating system or architecture": "platform= takes a system and a processor, such as linux/arm64",
 }
 
 

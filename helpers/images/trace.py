@@ -69,7 +69,9 @@ class Trace:
 
     def began(self):
         """Return when the first step began, by the engine's clock."""
-        return min((_seconds(one.started) for one in self.vertexes.values() if one.started), default=0)
+        began = [_seconds(one.started) for one in self.vertexes.values() if one.started and not STEP.match(one.name)]
+        steps = (_seconds(one.started) for one in self.vertexes.values() if one.started)
+        return min(began or steps, default=0)  # a step that another build has too may have begun before this build
 
     def steps(self, stages):
         """Return the rows of ``build_steps``, in the Dockerfile's order; ``stages`` are those of ``stage_rows``."""
@@ -132,8 +134,8 @@ class Trace:
             "of": int(found["of"]),
             "instruction": found["instruction"],
             "cached": vertex.cached or (is_base and vertex.digest not in self.downloads),
-            "start_seconds": _seconds(vertex.started) - began if vertex.started else None,
-            "end_seconds": _seconds(vertex.completed) - began if vertex.completed else None,
+            "start_seconds": max(_seconds(vertex.started) - began, 0) if vertex.started else None,
+            "end_seconds": max(_seconds(vertex.completed) - began, 0) if vertex.completed else None,
             "inputs": list(vertex.inputs),
             "output": self.output(vertex.digest),
             "error": vertex.error,

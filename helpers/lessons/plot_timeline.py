@@ -41,7 +41,7 @@ def plot_timeline(rows: list[dict], title: str = "", note: str = "") -> Axes:
         ax.plot([row["start_seconds"] for row in ticks], [lanes.index(row["name"]) for row in ticks], **look)
     ax.set_yticks(range(len(lanes)), [_shortened(lane) for lane in lanes])
     ax.set_ylim(len(lanes) - 0.5, -0.5)
-    ax.set_xlim(left=0)
+    ax.set_xlim(0, max(row["end_seconds"] for row in rows) * 1.03 or 1)
     label_x_axis(ax, "seconds", log=False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.3), ncols=4, frameon=False, fontsize="small")
     words = f"Timeline in seconds. {title}. Lanes: {', '.join(lanes)}. States: {', '.join(states)}."

@@ -89,7 +89,7 @@ def _bar_label(row, column, largest):
 
 
 def _ratio_to_largest(column, largest, value):
-    if value in (0, largest) or not column.endswith(("bytes", "seconds")):
+    if not value or largest < 1.05 * value or not column.endswith(("bytes", "seconds")):
         return ""
     ratio = largest / value
     return f"  ({ratio:,.0f} times less)" if ratio >= 10 else f"  ({ratio:.2g} times less)"

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from helpers import base_image, build, run, url, waiting
+from helpers import labels as own_labels
 from helpers.containers.outcome import status_and_output
 from helpers.errors import CourseError
 
@@ -213,9 +214,11 @@ def test_bad_input(client, base, own, image, command, said, advice):
     assert client.containers.list(all=True, filters=own) == []
 
 
-def test_name_in_use(client, base):
+@pytest.mark.parametrize("labelled", [False, True], ids=["somebody", "this notebook, just now"])
+def test_name_in_use(client, base, labelled):
     """The one that has the name already stays as it is, whoever made it; the remedy is to leave the name out."""
-    foreign = client.containers.create(base, ["true"], name=f"course-foreign-{time.time_ns()}")
+    name = f"course-foreign-{time.time_ns()}"
+    foreign = client.containers.create(base, ["true"], name=name, labels=own_labels() if labelled else {})
     try:
         with pytest.raises(docker.errors.APIError) as caught:
             run(client, base, ["true"], name=foreign.name)

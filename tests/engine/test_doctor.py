@@ -7,7 +7,8 @@ import textwrap
 import apart
 import pytest
 
-from helpers.engine import doctor
+from helpers.engine import doctor, running
+from helpers.engine.unavailable import Unavailable
 
 pytestmark = apart.needs_root
 
@@ -138,6 +139,14 @@ def test_what_is_used_in_place_of_an_address(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "examine", lambda: [{"check": "vm", "state": "ok", "said": "there", "next": ""}])
     assert doctor.main() == 0
     assert capsys.readouterr().out.endswith("\nan engine can be used: vm, and not what DOCKER_HOST names\n")
+
+
+def test_a_context_that_is_not_there(monkeypatch):
+    """Named, and not passed over for the default socket."""
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("DOCKER_CONTEXT", "nosuch")
+    with pytest.raises(Unavailable, match="there is no docker context nosuch"):
+        running.connect()
 
 
 def context(folder, name, host=None):

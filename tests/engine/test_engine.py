@@ -7,7 +7,7 @@ from pathlib import Path
 import apart
 import pytest
 
-from helpers import connect, engine, waiting
+from helpers import connect, engine, state, waiting
 from helpers.errors import CourseError
 
 pytestmark = apart.needs_root
@@ -164,9 +164,24 @@ def test_an_ordinary_user_is_told_each_way_and_its_remedy():
 def test_an_explicit_address_that_does_not_answer_is_not_passed_over_in_silence(state_home):
     """DOCKER_HOST points nowhere: the private engine serves, and the output says why."""
     done = apart.python("engine.connect()", XDG_STATE_HOME=state_home, DOCKER_HOST="unix:///nowhere/docker.sock")
-    assert "unix:///nowhere/docker.sock (from DOCKER_HOST)" in done.stdout and "kind: dockerd" in done.stdout, (
-        done.stderr
-    )
+    assert done.stdout.startswith("unix:///nowhere/docker.sock (from DOCKER_HOST)")  # before the other one starts
+    assert "kind: dockerd" in done.stdout, done.stderr
+
+
+def test_a_state_folder_that_cannot_be_made(monkeypatch):
+    """Named, with the variable that moves it."""
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
+    with pytest.raises(CourseError, match=r"(?s)/proc/nowhere.*set XDG_STATE_HOME"):
+        connect()
+
+
+def test_a_folder_of_somebody_else(tmp_path):
+    """A lock that cannot be written is named, and what to do."""
+    with (
+        pytest.raises(CourseError, match=r"(?s)nowhere/lock.*a folder that is yours"),
+        state.Lock(tmp_path / "nowhere" / "lock"),
+    ):
+        pass
 
 
 def test_course_engine_forces_one_way(monkeypatch):

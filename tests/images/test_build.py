@@ -191,6 +191,36 @@ def test_no_such_argument(client, tmp_path, arguments):
     assert not client.images.list("course/x")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"nocahe": True}, "did you mean nocache="),
+        ({"buildargs": ["A=1"]}, "buildargs= takes a dict"),
+        ({"labels": "x"}, "labels= takes a dict"),
+        ({"secrets": {"key": 5}}, "secrets= takes a dict of bytes"),
+        ({"secrets": ["key"]}, "secrets= takes a dict of bytes"),
+        ({"secrets": {"key": Path("file")}}, r"Path\('token'\).read_bytes"),
+    ],
+    ids=str,
+)
+def test_an_argument_of_another_kind(client, arguments, said):
+    """Said before anything is built; a secret is never a part of its name, or five bytes of nothing."""
+    with pytest.raises(CourseError, match=said):
+        build(client, fileobj="FROM scratch\nENV A=1\n", **arguments)
+
+
+def test_two_arguments_that_changed_places(client):
+    with pytest.raises(CourseError, match="the first argument is no client"):
+        build("apps/first", client)
+
+
+def test_one_file_object_for_two_builds(client, own_tag):
+    """As when a cell is run twice: it is read from its beginning."""
+    file = io.BytesIO(b"FROM scratch\nENV A=1\n")
+    first, second = (build_quietly(client, fileobj=file, tag=own_tag) for _ in range(2))
+    assert first.id == second.id and file.tell()
+
+
 @pytest.mark.parametrize("form", [str, str.encode, io.StringIO], ids=["text", "bytes", "file"])
 def test_a_dockerfile_without_a_folder(client, own_tag, form):
     """As a text too, and not only as the open file that the SDK asks for."""

@@ -15,9 +15,9 @@ from helpers.images.messages import Vertex, VertexLog
 from helpers.images.trace import Trace
 
 BASE = "FROM debian:trixie-slim"
-NO_REGISTRY = r"registry can be reached|name after FROM"
 BAD = {  # what is wrong: the Dockerfile, the line that is marked (0: none), the engine's words, the next step
     "syntax": (f"{BASE}\nINSTALL python\n", 2, "unknown instruction: INSTALL", "begin each line with an instruction"),
+    "no backslash": (f"{BASE}\nRUN true &&\n  true\n", 3, "unknown instruction: TRUE", "with a backslash"),
     "empty": ("", 0, "cannot be empty", "begin the Dockerfile with FROM"),
     "only a comment": ("# nothing\n", 0, "no instructions", "begin the Dockerfile with FROM"),
     "no FROM": ("RUN true\n", 0, "no build stage", "begin the Dockerfile with FROM"),
@@ -26,19 +26,30 @@ BAD = {  # what is wrong: the Dockerfile, the line that is marked (0: none), the
     "no destination": (f"{BASE}\nCOPY a\n", 2, "requires at least two arguments", "fix that line"),
     "missing file": (f"{BASE}\nCOPY missing /\n", 2, '"/missing"', r"COPY takes files from.*\.dockerignore"),
     "above the folder": (f"{BASE}\nCOPY ../secret /\n", 2, '"/secret"', "COPY cannot leave the build's folder"),
-    "failing RUN": (f"{BASE}\nRUN echo why >&2; exit 3\n", 2, "(?s)why.*exit code: 3", "read its own words"),
+    "failing RUN": (f"{BASE}\nRUN echo why >&2; exit 3\n", 2, "(?s)why.*exit code: 3", "failed with that exit code"),
     "the second of two": (f"{BASE}\nRUN true\nUSER no-one\nRUN true\n", 4, "unable to find user no-one", "RUN useradd"),
     "no such program": (f"{BASE}\nRUN python install\n", 2, "python: not found", "does not have that program"),
-    "no such package": (f"{BASE}\nRUN apt-get install no-such\n", 2, "Unable to locate", "apt-get update"),
+    "no such package": (
+        f"{BASE}\nRUN apt-get install no-such\n",
+        2,
+        "Unable to locate",
+        "package's name right.*apt-get update",
+    ),
     "not executable": (f"{BASE}\nCOPY --chmod=644 Dockerfile /d\nRUN /d\n", 3, "Permission denied", "--chmod=755"),
+    "not allowed": (f"{BASE}\nUSER nobody\nRUN touch /x\n", 3, "Permission denied", "move it above USER"),
     "bash only": (f"{BASE}\nRUN [[ 1 == 1 ]] && true\n", 2, r"\[\[: not found", r'SHELL \["/bin/bash", "-c"\]'),
     "no shell": ("FROM gcr.io/distroless/python3-debian13\nRUN ls\n", 2, '"/bin/sh"', "has no shell for RUN"),
     "file in the way": (f"{BASE}\nRUN echo > /w\nWORKDIR /w\n", 3, "not a directory", "of that name is there already"),
     "misspelt stage": (f"{BASE} AS build\n{BASE}\nCOPY --from=bild /a /\n", 3, "bild", "stages here: build, stage-1"),
     "stage number": (f"{BASE}\nCOPY --from=7 /a /\n", 2, "stage index 7", "a name that stands after AS"),
     "circle": (f"{BASE} AS one\nCOPY --from=one /a /\n", 1, "circular dependency.* one", "from stages above it"),
-    "unknown base": ("FROM course/no-such-image\n", 1, "course/no-such-image", NO_REGISTRY),
-    "unknown registry": ("FROM 127.0.0.1:9/no-such\n", 1, "connection refused", "no registry can be reached"),
+    "unknown base": ("FROM course/no-such-image\n", 1, "course/no-such-image", "build that image first"),
+    "unknown registry": (
+        "FROM 127.0.0.1:9/no-such\n",
+        1,
+        "connection refused",
+        "the registry that this name begins with",
+    ),
     "capitals": ("FROM Ubuntu AS build\n", 1, "must be lowercase", "in lower case"),
     "blank base": ("ARG BASE\nFROM ${BASE}\n", 1, "should not be blank", "a value: ARG NAME=debian"),
     "secret not given": (

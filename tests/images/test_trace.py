@@ -194,6 +194,7 @@ def test_a_build_beside_this_one(client, base, own_tag):
     assert began.wait(ENOUGH_SECONDS)
     rows = build_steps(build_quietly(client, fileobj=io.BytesIO(second.encode()), tag=own_tag))
     beside.join(ENOUGH_SECONDS)
+    assert min(row["start_seconds"] for row in rows) == 0  # though the step that both have began before
     assert [row["step"] for row in rows] == [
         "[zero 1/2] FROM debian:trixie-slim",
         f"[zero 2/2] RUN echo {word} > /0",

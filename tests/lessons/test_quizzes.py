@@ -6,7 +6,7 @@ from nbclient import NotebookClient
 
 from helpers import quiz
 from helpers.errors import CourseError
-from helpers.lessons.quizzes import STORED_LINE, without_scripts
+from helpers.lessons.quizzes import STORED_LINE, _questions, without_scripts
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +38,15 @@ def test_unknown_name():
     """Those that there are are named."""
     with pytest.raises(CourseError, match="00_start_here, 01_containers_and_vms"):
         quiz("no such notebook")
+
+
+def test_where_nothing_says_which_notebook_this_is(monkeypatch, capsys):
+    """A line says how to name it, and the cells below can run."""
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    quiz()
+    assert "quiz('07')" in capsys.readouterr().out
+
+
+def test_by_number():
+    """As ``run`` takes it."""
+    assert _questions("7").stem[:2] == _questions("07").stem[:2] == "07"

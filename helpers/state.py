@@ -5,8 +5,6 @@ import json
 import os
 from pathlib import Path
 
-from helpers.errors import CourseError
-
 LABEL = "org.docker-course"
 BASE_LABEL = "org.docker-course.base"
 NOTEBOOK_LABEL = "org.docker-course.notebook"
@@ -51,11 +49,7 @@ class Lock:
         self.path, self.waiting = path, waiting
 
     def __enter__(self):
-        try:
-            self.file = self.path.open("w")
-        except OSError as error:
-            remedy = "take a copy of the course in a folder that is yours"
-            raise CourseError(f"writing {self.path}", error, remedy) from None
+        self.file = self.path.open("w")
         with contextlib.suppress(ImportError):
             import fcntl
 

@@ -76,6 +76,9 @@ def _made_environment():
     """Make ``.venv`` complete, where no other command does so at the moment; return its Python."""
     python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not _finished(python):
+        if not os.access(ROOT, os.W_OK):
+            remedy = "take a copy of the course in a folder that is yours"
+            raise CourseError(f"setting up {VENV}", "this user may not write to that folder", remedy)
         with Lock(LOCK, f"another command is setting up {VENV.name}: waiting for it"):
             if not _finished(python):
                 _make_environment(python)

@@ -28,8 +28,10 @@ def remember(client, steps):
     line says that; where it is gone, the build itself says so.
     API call: ``GET /system/df``, only where there is one.
     """
+    if not steps:
+        return
     try:
-        records = cache_records(client) if steps else []
+        records = cache_records(client)
     except CourseError as error:
         aside(f"what this build left in the cache is not known, so clean leaves it there: {error.said}")
     except (docker.errors.DockerException, requests.exceptions.RequestException):

@@ -14,6 +14,7 @@ import pytest
 
 from helpers import waiting
 from helpers.commands import environment
+from helpers.errors import CourseError
 
 ROOT = Path(__file__).parents[2]
 ENOUGH_SECONDS = 300  # for making an environment, on a busy computer
@@ -184,3 +185,11 @@ def test_an_active_conda_environment_is_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "missing", lambda: [])
     monkeypatch.setattr(environment, "_made_environment", lambda: pytest.fail("another environment was made"))
     assert environment.enter(["machine"]) is None
+
+
+def test_a_folder_of_somebody_else(monkeypatch):
+    """It is named, and what to do."""
+    monkeypatch.setattr(environment, "_finished", lambda python: False)
+    monkeypatch.setattr(environment.os, "access", lambda path, mode: False)
+    with pytest.raises(CourseError, match="(?s)may not write to that folder.*a folder that is yours"):
+        environment._made_environment()

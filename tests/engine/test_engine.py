@@ -7,7 +7,7 @@ from pathlib import Path
 import apart
 import pytest
 
-from helpers import connect, engine, state, waiting
+from helpers import connect, engine, waiting
 from helpers.errors import CourseError
 
 pytestmark = apart.needs_root
@@ -173,15 +173,6 @@ def test_a_state_folder_that_cannot_be_made(monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
     with pytest.raises(CourseError, match=r"(?s)/proc/nowhere.*set XDG_STATE_HOME"):
         connect()
-
-
-def test_a_folder_of_somebody_else(tmp_path):
-    """A lock that cannot be written is named, and what to do."""
-    with (
-        pytest.raises(CourseError, match=r"(?s)nowhere/lock.*a folder that is yours"),
-        state.Lock(tmp_path / "nowhere" / "lock"),
-    ):
-        pass
 
 
 def test_course_engine_forces_one_way(monkeypatch):

@@ -191,5 +191,5 @@ def test_a_folder_of_somebody_else(monkeypatch):
     """It is named, and what to do."""
     monkeypatch.setattr(environment, "_finished", lambda python: False)
     monkeypatch.setattr(environment.os, "access", lambda path, mode: False)
-    with pytest.raises(CourseError, match="(?s)may not write to that folder.*a folder that is yours"):
+    with pytest.raises(CourseError, match=r"(?s)may not write to that folder.*a folder that is yours"):
         environment._made_environment()

@@ -11,6 +11,7 @@ from helpers.host.network import silent_proxies, unreachable_proxy
 from helpers.images.dockerfile import HEREDOC, MADE_OF, instructions, lines_of, stage_rows
 from helpers.images.trace import STEP, step_name
 
+LEADING = re.compile(r"^(\.{0,2}/)+")  # of a path: in a message, it begins at the build's folder
 LITTLE_DISK_BYTES = 3e8  # what fails on a disk with less failed for want of room
 LAST_LINES = 8
 NO_NETWORK = (
@@ -95,6 +96,8 @@ def build_error(error, trace, client, file, tried, text=None):
     tail = [*output, words, *_pointer(file.name, text, failed, words)]
     log = [line for digest in trace.logs for line in trace.output(digest).splitlines(keepends=True)]
     stopped = docker.errors.BuildError(f"{where}: {words}", log)
+    if not is_step and (row := _row_of_words(instructions(text), words)):  # which engines may leave unnamed
+        step = f"{row['keyword']} {row['arguments']}"
     advice = _advice_on_text(text, words) or _advice_on_copy(step, words, tried)
     advice = advice or _advice(words, "\n".join(output), is_step, client)
     return explain(stopped, f"{tried} stopped {where}", "\n".join(tail), advice)
@@ -188,7 +191,8 @@ def _row_of_words(rows, said):
     keyword, index = re.search("^([A-Z]+) must have", said), re.search(r"stage index (\d+)", said)
     file = re.search(r'"/(\S+)": not found', said)
     found = [row for row in rows if keyword and row["keyword"] == keyword[1]]
-    found += [row for row in rows if file and row["keyword"] in ("COPY", "ADD") and file[1] in row["arguments"].split()]
+    copies = [row for row in rows if file and row["keyword"] in ("COPY", "ADD")]
+    found += [row for row in copies if file[1] in (LEADING.sub("", word) for word in row["arguments"].split())]
     found += [row for row in rows if index and f"--from={index[1]} " in row["arguments"]]
     return found[0] if len(found) == 1 else None
 

@@ -14,6 +14,7 @@ from helpers.images import build_errors, buildkit
 from helpers.images.messages import Vertex, VertexLog
 from helpers.images.trace import Trace
 
+NOT_ASKED = None  # the client of what is told without the engine
 BASE = "FROM debian:trixie-slim"
 BAD = {  # what is wrong: the Dockerfile, the line that is marked (0: none), the engine's words, the next step
     "syntax": (f"{BASE}\nINSTALL python\n", 2, "unknown instruction: INSTALL", "begin each line with an instruction"),
@@ -217,6 +218,14 @@ def test_a_step_that_another_step_stopped(tmp_path, stopped):
     said = notes(build_errors.build_error(error, trace, client, file, "x"))
     assert "stopped at [two 2/2] RUN false" in said and "I fail" in said and "I sleep" not in said
     assert "Dockerfile:4" in said
+
+
+def test_a_missing_file_of_a_step_that_is_not_named(tmp_path):
+    """As engines on a busy computer do: its line is found by the file, and the advice fits."""
+    file = folder_of(tmp_path, Dockerfile=f"{BASE}\nCOPY ../secret /\n") / "Dockerfile"
+    error = docker.errors.BuildError('failed to compute cache key: "/secret": not found', [])
+    said = notes(build_errors.build_error(error, Trace(), NOT_ASKED, file, "docker build x"))
+    assert "> " in said and "Dockerfile:2" in said and "COPY cannot leave the build's folder" in said
 
 
 def test_without_a_folder(client, base):

@@ -6,6 +6,7 @@ what the virtual machine costs: its resume, a container, an exec, a build from t
 """
 
 import os
+import secrets
 import shutil
 import statistics
 import subprocess
@@ -78,9 +79,9 @@ def measure_builders():
         base = _base_for_the_older_builder(client, Path(work, "base"))
         text = (app / STAGES).read_text()
         (app / "Dockerfile.older").write_text(text.replace(f"FROM {BASE} AS build", f"FROM {base} AS build"))
-        for number in range(REPEATS + 1):
+        for _ in range(REPEATS + 1):
             with (app / "devops" / "demo" / "views.py").open("a") as file:
-                file.write(f"# {number}\n")
+                file.write(f"# {secrets.token_hex(8)}\n")  # that no earlier run has left in a cache
             newer = _seconds(lambda: build_quietly(client, app, tag="course/bench", dockerfile=STAGES, target="final"))
             times["buildkit"].append(newer)
             times["older"].append(_seconds(lambda: _older_build(client, app)))

@@ -205,13 +205,25 @@ def _is_step(row, text):
 
 def _give_to_first_stage(row, rows, stages):
     """Give a FROM, which BuildKit runs once for all stages that begin so, to the first of these."""
-    image, users = _short_name(row["instruction"].removeprefix("FROM ")), {step["stage"] for step in rows}
+    image, users = _short_name(row["instruction"].removeprefix("FROM ")), _needed_stages(rows, stages)
     for stage in stages:
         if image == _short_name(stage["begins_from"]) and stage["stage"] in users:
             others = [one for one in rows if one["stage"] == stage["stage"] and one is not row]
             total = others[0]["of"] if others else 1  # a build beside this one may have named the FROM that they share
             row |= {"stage": stage["stage"], "of": total, "instruction": f"FROM {stage['begins_from']}"}
             return
+
+
+def _needed_stages(rows, stages):
+    """Return the stages that have a step in these rows, and those that they need; of a FROM alone, its own."""
+    parts = {stage["stage"]: [stage["begins_from"], *stage["copies_from"]] for stage in stages}
+    found, waiting = set(), [row["stage"] for row in rows if not row["instruction"].startswith("FROM ")]
+    while waiting:
+        stage = waiting.pop()
+        if stage in parts and stage not in found:
+            found.add(stage)
+            waiting += parts[stage]
+    return found or {row["stage"] for row in rows}
 
 
 def _is_written(vertex, text):

@@ -161,6 +161,16 @@ def test_mounts_that_the_course_adds_are_not_named():
     assert row["step"] == "[2/2] RUN pip install x"
 
 
+def test_a_from_that_another_target_has_named():
+    """It belongs to the first stage that this build needs, not to one of a build before it."""
+    text = "FROM debian:trixie-slim AS made\nRUN a\nFROM made AS later\nRUN b\nFROM debian:trixie-slim AS once\nRUN c\n"
+    trace = told(ran("b", f"[made 1/1] FROM {BASE}", 1, 2), ran("c", "[once 2/2] RUN c", 2, 3, "b"))
+    assert [row["step"] for row in trace.steps(stage_rows(text))] == [
+        "[once 1/2] FROM debian:trixie-slim",
+        "[once 2/2] RUN c",
+    ]
+
+
 def test_what_was_told_in_parts():
     """A start, an end, an error in messages of their own; a failure is told from what it cancelled."""
     trace = told(

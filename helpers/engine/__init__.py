@@ -59,6 +59,7 @@ def find(kind=None):
     if kind and kind not in KINDS:
         remedy = f"choose one of {', '.join(KINDS)}, or unset it"
         raise CourseError(f"COURSE_ENGINE={kind}", "there is no engine of that kind", remedy)
+    _refuse_without_state()
     failures = {}
     for name in [kind] if kind else KINDS:
         _tell_what_was_passed_over(failures, name)
@@ -70,7 +71,6 @@ def find(kind=None):
             from helpers.engine.exec_output import lose_nothing  # with docker
 
             client.api.timeout = waiting.CALL_SECONDS
-            _refuse_without_state()
             lose_nothing(client)
             return client, kind_of(client)
     lines = [f"{name}: {error.reason}\n  next: {error.remedy}" for name, error in failures.items()]

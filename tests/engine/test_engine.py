@@ -168,8 +168,10 @@ def test_an_explicit_address_that_does_not_answer_is_not_passed_over_in_silence(
     assert "kind: dockerd" in done.stdout, done.stderr
 
 
-def test_a_state_folder_that_cannot_be_made(monkeypatch):
-    """Named, with the variable that moves it."""
+@pytest.mark.parametrize("kind", engine.KINDS)
+def test_a_state_folder_that_cannot_be_made(kind, monkeypatch):
+    """Named, with the variable that moves it, whether or not an engine runs already."""
+    monkeypatch.setenv("COURSE_ENGINE", kind)
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
     with pytest.raises(CourseError, match=r"(?s)/proc/nowhere.*set XDG_STATE_HOME"):
         connect()

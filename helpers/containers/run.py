@@ -115,8 +115,8 @@ def _explained(client, name, options, there):
     try:
         yield
     except KeyboardInterrupt as error:
-        _remove(client, options, there)
-        remedy = "the container is removed: run the cell again when you like"
+        removed = "the container is removed: " if _remove(client, options, there) else ""
+        remedy = f"{removed}run the cell again when you like"
         raise explain(error, f"docker run {name}", "stopped from here, and on the engine, too", remedy) from None
     except docker.errors.ContainerError as error:
         said = (error.stderr or b"").decode(errors="replace") or f"exit status {error.exit_status}"
@@ -137,11 +137,13 @@ def _id_of(client, name):
 
 
 def _remove(client, options, there):
-    """Remove the container that this run made; one that had its name before stays."""
+    """Remove the container that this run made, and return whether there was one; one that had its name before stays."""
     with contextlib.suppress(docker.errors.NotFound):
         container = client.containers.get(options["name"])
         if container.id != there and options["labels"].items() <= container.labels.items():
             container.remove(force=True, v=True)
+            return True
+    return False
 
 
 def _remove_at_exit(client, container_id):

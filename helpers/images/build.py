@@ -20,10 +20,7 @@ from helpers.images.dockerfile import stage_rows
 from helpers.images.readable import content, kind
 from helpers.images.trace import Trace
 
-ARGUMENTS = (
-    "tag", "secrets", "dockerfile", "fileobj", "target", "buildargs", "nocache", "platform", "labels", "pull",
-    "network_mode", "cache_from",
-)  # fmt: skip
+ARGUMENTS = ("tag", "secrets", "dockerfile", "fileobj", *buildkit.ARGUMENTS)
 _traces = {}  # of the last build of an image, by its id: its steps, and what the build checks found
 
 

@@ -14,6 +14,10 @@ GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 HUB = "registry-1.docker.io"
 STORED_AT_ONCE = 'image ".*": already exists|failed to prepare extraction snapshot'  # by containerd, in Docker 26
+SWITCHES = ("nocache", "pull")
+IN_JSON = ("buildargs", "labels", "cache_from")
+AS_THEY_ARE = ("target", "platform", "network_mode")
+ARGUMENTS = (*AS_THEY_ARE, *SWITCHES, *IN_JSON)  # of client.images.build, that the API's parameters have
 TRIES = 3  # of a build: the second has its steps from the cache
 
 
@@ -105,12 +109,12 @@ def parameters(tag, arguments):
     """
     found = {"t": tag} if tag else {}
     for name, value in arguments.items():
-        if name in ("buildargs", "labels", "cache_from"):
+        if name in IN_JSON:
             texts = [str(one) for one in value] if name == "cache_from" else {k: _text(v) for k, v in value.items()}
             found[name.replace("_", "")] = json.dumps(texts)
-        elif name in ("target", "platform", "network_mode"):
+        elif name in AS_THEY_ARE:
             found[name.replace("_", "")] = value
-        elif name in ("nocache", "pull"):
+        elif name in SWITCHES:
             found[name] = "1" if value else "0"
         elif name not in ("rm", "forcerm"):  # the older builder's containers: BuildKit has none
             raise TypeError(name)

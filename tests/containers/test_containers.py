@@ -232,12 +232,25 @@ def test_interrupted(client, base):
     """Ctrl-C while a container runs that never ends: it is gone."""
     name = f"course-interrupted-{time.time_ns()}"
     code = f"from helpers import engine, run; run(engine.find()[0], {BASE!r}, ['sleep', '3600'], name={name!r})"
-    running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     found = {"all": True, "filters": {"name": name, "status": "running"}, "ignore_removed": True}
     assert waiting.until(lambda: client.containers.list(**found), ENOUGH_SECONDS)
     running.send_signal(signal.SIGINT)
-    running.wait(ENOUGH_SECONDS)
+    assert "the container is removed: run the cell again" in running.communicate(timeout=ENOUGH_SECONDS)[1]
     assert client.containers.list(all=True, filters={"name": name}) == []
+
+
+def test_interrupted_before_there_is_a_container(client, base, monkeypatch):
+    """Nothing is said to be removed."""
+    monkeypatch.setattr(client.api, "create_container", stop)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(client, base, ["true"])
+    assert "run the cell again" in notes(caught.value) and "removed" not in notes(caught.value)
+
+
+def stop(*_arguments, **_named):
+    """Do what Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def test_detached_ends_with_its_process(client, base):

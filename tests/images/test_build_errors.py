@@ -39,7 +39,7 @@ BAD = {  # what is wrong: the Dockerfile, the line that is marked (0: none), the
     "not executable": (f"{BASE}\nCOPY --chmod=644 Dockerfile /d\nRUN /d\n", 3, "Permission denied", "--chmod=755"),
     "not allowed": (f"{BASE}\nUSER nobody\nRUN touch /x\n", 3, "Permission denied", "move it above USER"),
     "bash only": (f"{BASE}\nRUN [[ 1 == 1 ]] && true\n", 2, r"\[\[: not found", r'SHELL \["/bin/bash", "-c"\]'),
-    "no shell": ("FROM gcr.io/distroless/python3-debian13\nRUN ls\n", 2, '"/bin/sh"', "has no shell for RUN"),
+    "no shell": ("FROM scratch\nRUN ls\n", 2, '"/bin/sh"', "has no shell for RUN"),
     "file in the way": (f"{BASE}\nRUN echo > /w\nWORKDIR /w\n", 3, "not a directory", "of that name is there already"),
     "misspelt stage": (f"{BASE} AS build\n{BASE}\nCOPY --from=bild /a /\n", 3, "bild", "stages here: build, stage-1"),
     "stage number": (f"{BASE}\nCOPY --from=7 /a /\n", 2, "stage index 7", "a name that stands after AS"),

@@ -43,6 +43,7 @@ def solve(client, trace, folder, file, text=None, given=None, changed=lambda: No
         except docker.errors.BuildError as error:
             if not tries_left or not re.search(STORED_AT_ONCE, str(error)):
                 raise
+            trace.try_again()
 
 
 def _ask(client, trace, folder, file, services, changed, build_id, parameters):

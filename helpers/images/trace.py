@@ -23,6 +23,7 @@ class Trace:
     def __init__(self):
         self.vertexes, self.logs, self.warnings, self.image_id = {}, {}, [], None
         self.downloads = set()  # digests of steps that fetched something
+        self.finished = set()  # digests of steps that an earlier try of this build has run
 
     def take(self, answer):
         """
@@ -40,6 +41,8 @@ class Trace:
             for vertex in status.vertexes:
                 vertex.name = OWN_MOUNT.sub("", vertex.name)
                 known = self.vertexes.setdefault(vertex.digest, vertex)
+                if vertex.digest in self.finished:
+                    continue
                 known.started = known.started or vertex.started
                 known.completed = vertex.completed or known.completed
                 known.cached, known.error = known.cached or vertex.cached, vertex.error or known.error
@@ -47,6 +50,14 @@ class Trace:
             for log in status.logs:
                 self.logs.setdefault(log.vertex, []).append(log.msg)
             self.warnings += status.warnings
+
+    def try_again(self):
+        """Get ready for a second try: what the first one ran stays as it was, though it comes from the cache then."""
+        self.warnings = []
+        for vertex in self.vertexes.values():
+            if vertex.error:
+                vertex.error, vertex.completed = "", None
+        self.finished |= {one.digest for one in self.vertexes.values() if one.completed and not one.cached}
 
     def findings(self):
         """Return what the engine's build checks have found: the rows of ``lint``, by line."""

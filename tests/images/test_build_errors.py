@@ -2,6 +2,7 @@
 
 import io
 import re
+import secrets
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import docker
 import pytest
 from samples import folder_of
 
-from helpers import build, run
+from helpers import build, build_steps, run
 from helpers.images import build_errors, buildkit
 from helpers.images.messages import Vertex, VertexLog
 from helpers.images.trace import Trace
@@ -294,6 +295,23 @@ def test_builds_that_end_at_the_same_moment(client, base, own_tag, tmp_path, mon
     monkeypatch.setattr(buildkit, "_ask", lambda *arguments: (refused if len(asked) == times else ask)(*arguments))
     if times > 1:
         assert build(client, tmp_path, tag=own_tag).tags == [f"{own_tag}:latest"]
+
+
+def test_steps_of_a_build_that_was_asked_for_again(client, base, own_tag, tmp_path, monkeypatch):
+    """What the first try ran did not come from the cache, though the second try finds it there."""
+    asked, ask = [], buildkit._ask
+
+    def refused_once(*arguments):
+        asked.append(arguments)
+        ask(*arguments)
+        if len(asked) == 1:
+            raise docker.errors.BuildError('image "docker.io/course/x:latest": already exists', [])
+
+    monkeypatch.setattr(buildkit, "_ask", refused_once)
+    folder_of(tmp_path, Dockerfile=f"{BASE}\nRUN sleep 1 && echo {secrets.token_hex(4)} > /new\n")
+    step = build_steps(build(client, tmp_path, tag=own_tag))[-1]
+    assert len(asked) == 2 and not step["cached"]
+    assert step["end_seconds"] - step["start_seconds"] >= 1
 
 
 def test_a_missing_file_whose_step_the_engine_does_not_name():

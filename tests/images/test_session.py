@@ -14,7 +14,7 @@ import pytest
 import trustme
 from samples import all_bytes, file_in, folder_of, import_tiny, push
 
-from helpers import build, build_steps, engine
+from helpers import base_image, build, build_steps, engine
 from helpers.engine import build_cache
 from helpers.host.network import free_port
 from helpers.images.build import build_quietly
@@ -170,7 +170,7 @@ COPY large /large
 RUN --mount=type=secret,id=token ["/busybox", "sh", "-c", "/busybox md5sum /run/secrets/token /large > /sums"]
 """
     folder_of(tmp_path, Dockerfile=text, large=large)
-    hello = b"".join(client.images.get("hello-world").save(named=True))
+    hello = b"".join(base_image(client, "hello-world").save(named=True))
     with apart.empty_engine(home, settings) as other:
         other.images.load(hello)
         over = keys.client(home, port)
